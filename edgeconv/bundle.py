@@ -210,11 +210,17 @@ class ProbeFigures(Record):
 
 
 class PlaceFigures(Record):
-    """What a file keeps of an output, or of the ``part`` of it that a concatenation put there."""
+    """What a file keeps of an output, or of the ``part`` of it that a concatenation put there.
+
+    Elements that a network multiplies by factors far from the others are a part, too.
+    ``variation_sqnr_db`` is the ratio of the place without its mean over the samples; None of a
+    single sample, of an integer output, and of what is the same for all samples.
+    """
 
     output: str
     part: str | None = None
     sqnr_db: float
+    variation_sqnr_db: float | None = None
 
     @property
     def words(self) -> str:

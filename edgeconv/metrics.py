@@ -162,12 +162,15 @@ class Spread:
             worst_db=min(min(ratios) for ratios in each),
             variation_db=None
             if len(expected) == 1
-            else min(_variation(a, b).db for a, b in outputs),
+            else min(variation(a, b).db for a, b in outputs),
         )
 
 
-def _variation(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> Sqnr:
-    """The ratio with the signal less its mean over samples, which are along the first dimension."""
+def variation(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> Sqnr:
+    """The ratio with the signal less its mean over samples, which are along the first dimension.
+
+    There have to be two samples or more.
+    """
     count = len(expected)
     # The mean of a few samples takes a share of their variance with it.
     signal = float(np.var(expected, axis=0, ddof=1, dtype=np.float64).sum()) * count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,8 +20,12 @@ class LayerPrecision(str, Enum):
     """What a layer computes in, in an int8 file."""
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
     INT16 = "int16"
     INT8 = "int8"
+
+
+IN_FLOAT = (LayerPrecision.FLOAT32, LayerPrecision.FLOAT16)
 
 
 class WeightScales(str, Enum):
@@ -42,7 +47,8 @@ class LayerRule(StatedRecord):
 
     Attributes:
         name: A name that ``edgeconv blame`` prints, or a pattern such as ``head.*``.
-        precision: float32, int8, or int16: activations of 16 bits and weights of 8.
+        precision: float32; float16: computed in float32, of weights that are stored in float16;
+            int16: activations of 16 bits and weights of 8; or int8.
         weights: How weights are scaled.
         activations: Where the zero of the layer's result lies; it is 0 in int16.
     """
@@ -55,10 +61,14 @@ class LayerRule(StatedRecord):
     @model_validator(mode="after")
     def _float_has_no_scales(self) -> LayerRule:
         stated = self.model_fields_set & {"weights", "activations"}
-        if self.precision is LayerPrecision.FLOAT32 and stated:
-            raise ValueError(f"float32 layers have no scales, so {min(stated)!r} says nothing")
+        if self.precision in IN_FLOAT and stated:
+            raise ValueError(
+                f"{self.precision.value} layers have no scales, so {min(stated)!r} says nothing"
+            )
         return self
 
+
+_HEADER = re.compile(r"\s*\[\[\s*layer\s*\]\]")
 
 # What states nothing beyond the default.
 ALL_IN_INT8 = (LayerRule(name="*", precision=LayerPrecision.INT8),)
@@ -103,7 +113,25 @@ def read_layers(path: str | Path) -> tuple[LayerRule, ...]:
         return _Recipe.model_validate(content).layer
     except ValidationError as error:
         hint = near_hint(error, _Recipe, hint)
-        raise UsageError(f"{path}: {first_problem(error)}", hint=hint) from error
+        raise UsageError(
+            f"{path}{_line(path, error)}: {first_problem(error)}", hint=hint
+        ) from error
+
+
+def _line(path: Path, error: ValidationError) -> str:
+    """Where the rule begins that is wrong, or the line with the key of it."""
+    place = error.errors(include_url=False)[0]["loc"]
+    if len(place) < 2 or not isinstance(place[1], int):
+        return ""
+    lines = path.read_text("utf-8").splitlines()
+    headers = [number for number, line in enumerate(lines) if _HEADER.match(line)]
+    if place[1] >= len(headers):
+        return ""  # written as an array of inline tables
+    number = headers[place[1]]
+    for after in range(number + 1, [*headers, len(lines)][place[1] + 1]):
+        if len(place) > 2 and lines[after].partition("=")[0].strip(" \t\"'") == place[2]:
+            number = after
+    return f", line {number + 1}"
 
 
 def write_layers(rules: tuple[LayerRule, ...]) -> str:

@@ -33,6 +33,7 @@ class RangeMethod(str, Enum):
     AUTO = "auto"
     MINMAX = "minmax"
     PERCENTILE = "percentile"
+    WIDE_PERCENTILE = "wide-percentile"
     MSE = "mse"
     ENTROPY = "entropy"
 

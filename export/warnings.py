@@ -17,7 +17,8 @@ from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.small_products import slow_small_products
 from edgeconv.export.target import caution, slow_int8
-from edgeconv.metrics import POOR_SQNR_DB
+from edgeconv.export.verify.failure import OWN_SCALES
+from edgeconv.metrics import EQUAL_DB, POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -158,18 +159,36 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
             if artifact.precision.calibrated
             else "try --precision float16"
         )
-        variation = figures.variation_sqnr_db
         if figures.sqnr_db < POOR_SQNR_DB:
-            poor, advice = _poor_places(artifact, figures, advice)
-            logger.warning(Notice(f"{artifact.path} keeps little of {poor}", advice))
-        elif variation is not None and variation < POOR_SQNR_DB:
+            poor, remedy = _poor_places(artifact, figures, advice)
+            logger.warning(Notice(f"{artifact.path} keeps little of {poor}", remedy))
+        if flat := _without_variation(figures):
             logger.warning(
                 Notice(
-                    f"{artifact.path} keeps little of what differs between samples: SQNR "
-                    f"{variation:.1f} dB without the mean of the output",
-                    advice,
+                    f"{artifact.path} keeps little of what differs between samples: {flat}", advice
                 )
             )
+
+
+def _without_variation(figures: Verification) -> str:
+    """The outputs and parts that keep much of nothing but their mean over the samples."""
+    if not figures.places:
+        whole = figures.variation_sqnr_db
+        if whole is None or figures.sqnr_db < POOR_SQNR_DB:
+            return ""
+        is_lost = -EQUAL_DB < whole < POOR_SQNR_DB  # the least of an output that does not vary
+        return f"SQNR {whole:.1f} dB without the mean of the output" if is_lost else ""
+    flat = [
+        place
+        for place in figures.places
+        if place.sqnr_db >= POOR_SQNR_DB
+        and place.variation_sqnr_db is not None
+        and place.variation_sqnr_db < POOR_SQNR_DB
+    ]
+    flat.sort(key=lambda place: place.variation_sqnr_db or 0.0)
+    return ", ".join(
+        f"{place.words} (SQNR {place.variation_sqnr_db:.1f} dB without its mean)" for place in flat
+    )
 
 
 def _poor_places(artifact: Artifact, figures: Verification, advice: str) -> tuple[str, str]:
@@ -180,5 +199,5 @@ def _poor_places(artifact: Artifact, figures: Verification, advice: str) -> tupl
     poor.sort(key=lambda place: place.sqnr_db)
     integer = {info.name for info in artifact.outputs if info.scale is not None}
     if any(place.part is not None and place.output in integer for place in poor):
-        advice = "pass --split-outputs, so that each part is an output with a scale of its own"
+        advice = OWN_SCALES
     return ", ".join(f"{p.words} (SQNR {p.sqnr_db:.1f} dB)" for p in poor), advice

@@ -158,8 +158,8 @@ class ExportSettings:
     type=layer_rules,
     default=(),
     help="TOML file with precisions by layer: [[layer]] with name (or pattern), precision "
-    "(float32, int16, int8), weights (per-channel, per-tensor) and activations (asymmetric, "
-    "symmetric). The first rule that matches a layer counts.",
+    "(float32, float16, int16, int8), weights (per-channel, per-tensor) and activations "
+    "(asymmetric, symmetric). The first rule that matches a layer counts.",
 )
 @network_options
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")

@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 from edgeconv.errors import Notice
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.passes import gelu
+from edgeconv.export.passes.assigned_parts import AssignedParts
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
 from edgeconv.export.passes.constants_second import ConstantsSecond
@@ -60,6 +61,7 @@ def float_steps() -> tuple[Step, ...]:
         ),
         Step(ScalarScales(), "before whatever reads a scale, as ClipBeforeQuantize does"),
         Step(ClipBeforeQuantize(), "before the patterns that fuse a Clip into what is before it"),
+        Step(AssignedParts(), "before SelectedParts, which reads the Concats that it writes"),
         Step(SelectedParts(), "anywhere among the rewrites: it leaves Identities and dead Concats"),
         Step(ResizeAllAxes(), "anywhere: nothing else reads the axes of a Resize"),
         Step(SumToAdd(), "before the patterns, which know Adds"),

@@ -21,7 +21,7 @@ _MULTIPLYING = {
     *("BATCH_MATMUL", "MUL", "DIV", "PRELU"),
 }
 # A smaller constant takes less than the operator and the tensor that half precision adds.
-_LEAST_ELEMENTS = 64
+LEAST_ELEMENTS = 64
 
 
 def to_half(
@@ -51,7 +51,9 @@ def to_half(
 REDUCED_PRECISION = {"reduced_precision_support": b"fp16accfp16"}
 
 
-def halve_constants(graph: Graph, *, half_arithmetic: bool = False) -> tuple[()]:
+def halve_constants(
+    graph: Graph, *, half_arithmetic: bool = False, only_exact: bool = False
+) -> tuple[()]:
     """Store the float constants of a TFLite graph as float16, each with a DEQUANTIZE behind it.
 
     LiteRT computes these once, when it loads the file, and XNNPACK takes the constants in their
@@ -61,6 +63,7 @@ def halve_constants(graph: Graph, *, half_arithmetic: bool = False) -> tuple[()]
         graph: The graph, changed in place.
         half_arithmetic: Whether the file also allows runtimes to compute in half precision. Cores
             without that run it in float32.
+        only_exact: Whether to store only numbers as float16 that it has.
     """
     if half_arithmetic:
         graph.metadata |= REDUCED_PRECISION
@@ -73,7 +76,9 @@ def halve_constants(graph: Graph, *, half_arithmetic: bool = False) -> tuple[()]
     for operator in graph.operators:
         inputs = list(operator.inputs)
         for position, tensor in enumerate(inputs):
-            if tensor.data is None or tensor.dtype != FLOAT or tensor.data.size < _LEAST_ELEMENTS:
+            if tensor.data is None or tensor.dtype != FLOAT or tensor.data.size < LEAST_ELEMENTS:
+                continue
+            if only_exact and not np.array_equal(tensor.data.astype(HALF), tensor.data):
                 continue
             if id(tensor) not in made:
                 data = to_half(tensor.data, tensor.name, readers[id(tensor)])

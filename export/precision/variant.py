@@ -12,6 +12,11 @@ from edgeconv.bundle import IoType, Precision
 from edgeconv.export.image_input import Normalization
 from edgeconv.export.precision.float16_onnx import float16_model
 from edgeconv.export.precision.float16_tflite import halve_constants
+from edgeconv.export.precision.half_layers import (
+    half_layers,
+    with_half_weights,
+    with_rounded_weights,
+)
 from edgeconv.export.precision.int8_dynamic_onnx import quantize_dynamically
 from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
 from edgeconv.export.precision.int16_islands import with_islands
@@ -127,9 +132,15 @@ def make_variant(
             with_islands(each, quantized.int16, quantized.in_float) for each in (model, with_io)
         )
         finish = widen_islands
+    half = half_layers(quantized)
+    if half:
+        model, with_io = (with_rounded_weights(each, half) for each in (model, with_io))
+        finish = partial(_with_half_constants, finish)
     variant = Variant(
         precision,
-        onnx=with_float_layers(with_io),
+        onnx=with_half_weights(with_float_layers(with_io), half)
+        if half
+        else with_float_layers(with_io),
         tflite=with_io,
         finish=finish,
         forms=forms,
@@ -153,6 +164,14 @@ def _on_pictures(variant: Variant, before: Normalization | None) -> Variant:
         tflite=tflite,
         checked=replace(checked, model=model, lowered_from=lowered_from),
     )
+
+
+def _with_half_constants(
+    finish: Callable[[Graph], tuple[str, ...]], graph: Graph
+) -> tuple[str, ...]:
+    left = finish(graph)
+    halve_constants(graph, only_exact=True)
+    return left
 
 
 def _unchanged(graph: Graph) -> tuple[str, ...]:

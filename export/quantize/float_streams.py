@@ -12,7 +12,7 @@ float in any case and those that are in integers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from math import prod
 
 import onnx_ir as ir
@@ -68,7 +68,33 @@ def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]
     chosen = free - cut.target_side()
     if all(node in chosen or node.op_type in _COPIES for node in integers):
         return set()  # int8 was asked for, and nothing else could have it
-    return chosen
+    return chosen | _in_front(free - chosen, {node for node in integers if node not in chosen})
+
+
+def _in_front(free: Nodes, integers: Nodes) -> set[ir.Node]:
+    """What copies elements from a float input of the network to nothing but operators in float."""
+    ends: set[ir.Node] = set()
+
+    def only_in_float(value: ir.Value) -> bool:
+        readers = value.consumers()
+        return not value.is_graph_output() and all(
+            reader in ends or reader not in integers for reader in readers
+        )
+
+    copies = [node for node in free if node.op_type in _COPIES]
+    while found := {n for n in copies if n not in ends and all(map(only_in_float, n.outputs))}:
+        ends |= found
+    while beyond := {node for node in ends if not _reads_input(node, ends, only_in_float)}:
+        ends -= beyond
+    return ends
+
+
+def _reads_input(node: ir.Node, copies: Nodes, only_in_float: Callable[[ir.Value], bool]) -> bool:
+    """Whether ``node`` reads an input of the network that nothing in integers reads."""
+    source = node.inputs[0]
+    if source is None or not source.is_graph_input():
+        return source is not None and source.producer() in copies
+    return only_in_float(source)
 
 
 def _add_conversions(

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from edgeconv.errors import UsageError
 from edgeconv.export.layer_rules import (
+    IN_FLOAT,
     ActivationZero,
     LayerChoices,
     LayerPrecision,
@@ -39,7 +40,7 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
         names = named_nodes(graph, {rule.name}) - decided
         decided |= names
         by_rule.append((rule, tuple(sorted(names))))
-        if rule.precision is LayerPrecision.FLOAT32:
+        if rule.precision in IN_FLOAT:
             in_float |= names
         if rule.precision is LayerPrecision.INT16:
             int16 |= names

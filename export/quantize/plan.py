@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -109,7 +109,8 @@ class Plan:
     def parameters(self, ranges: Mapping[str, Range]) -> dict[ir.Value, ActivationParameters]:
         """Scale and zero point of every activation, from the ranges of the groups.
 
-        The parts of a Concat join its group where that costs other readers of them little.
+        The parts of a Concat join its group where that costs other readers of them little, and of
+        several Concats that read a part those whose range is near that of the narrowest.
         """
         fixed = {
             root: ActivationParameters(each.scale, each.zero_point)
@@ -120,13 +121,8 @@ class Plan:
             for root in dict.fromkeys(self.activations.values())
         }
         joined = _UnionFind()
-        for root, parts in self.joins.items():
-            whole = own[root]
-            for part in parts:
-                whole = whole.union(own[part.root])
-            for part in parts:
-                if part.other_readers == 0 or part.joins(own[part.root], whole):
-                    joined.join(part.root, root)
+        for part, root in _shared(self.joins, own):
+            joined.join(part, root)
         families: dict[ir.Value, list[ir.Value]] = {}
         for root in own:
             families.setdefault(joined.find(root), []).append(root)
@@ -143,6 +139,34 @@ class Plan:
                 common = activation_parameters(whole, symmetric=centered)
             chosen.update(dict.fromkeys(family, common))
         return {value: chosen[root] for value, root in self.activations.items()}
+
+
+def _shared(
+    joins: Mapping[ir.Value, Sequence[Part]], own: Mapping[ir.Value, Range]
+) -> Iterator[tuple[ir.Value, ir.Value]]:
+    """Yield each part that shares the scale of a Concat, with that Concat.
+
+    Args:
+        joins: The parts of each Concat.
+        own: The range of every group.
+    """
+    wholes: dict[ir.Value, Range] = {}
+    narrowest: dict[ir.Value, Range] = {}
+    for root, parts in joins.items():
+        whole = own[root]
+        for part in parts:
+            whole = whole.union(own[part.root])
+        wholes[root] = whole
+        for part in parts:
+            known = narrowest.setdefault(part.root, whole)
+            narrowest[part.root] = min(known, whole, key=lambda each: each.span)
+    for root, parts in joins.items():
+        for part in parts:
+            alone = part.other_readers == 0 or part.joins(own[part.root], wholes[root])
+            # What reads a narrower Concat of the same part would lose in the scale of this one.
+            between = Part(part.root, 1).joins(narrowest[part.root], wholes[root])
+            if alone and between:
+                yield part.root, root
 
 
 def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
@@ -409,6 +433,9 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return _reason_against_gemm(node)
     if node.op_type == "AveragePool":
         return without_integer_pool(node)
+    if node.op_type in ("ScatterElements", "ScatterND"):
+        reduction = node.attributes.get_string("reduction", "none")
+        return "its sums or products have another range" if reduction in ("add", "mul") else ""
     return _reason_against_matmul(node) if node.op_type == "MatMul" else ""
 
 

@@ -15,6 +15,12 @@ from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
 from edgeconv.export.verify.subnormal import decided_by_subnormals
 from edgeconv.metrics import NOT_FINITE
 
+OWN_SCALES = (
+    "pass --split-outputs, so that each part of a concatenation is an output with a scale of its "
+    "own, or leave --io out"
+)
+"""What to do where the parts of an integer output need different scales."""
+
 # Inputs in 8 bits have 35 to 40 dB, and most networks pass that on. Where no more than this is left
 # of it, a dozen layers that round as the inputs do leave nothing.
 _AMPLIFIED_DB = 20.0
@@ -132,7 +138,7 @@ def _advice(artifact: Artifact, figures: Verification) -> str:
     worst = figures.worst_place
     integer = {info.name for info in artifact.outputs if info.scale is not None}
     if worst is not None and worst.part is not None and worst.output in integer:
-        return "pass --split-outputs, so that each part is an output with a scale of its own"
+        return OWN_SCALES
     return (
         "check the calibration data, pass --repair (on from --effort 1), or keep the layers in "
         "float that `edgeconv blame` names (--keep-float)"

@@ -40,6 +40,7 @@ from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.builder import origin
 from edgeconv.export.tflite.qdq import SHIFT
 from edgeconv.export.verify.apart import demand_survival
+from edgeconv.export.verify.rounding import EPSILON, SATURATES, ULPS, last_operator
 from edgeconv.metrics import relative_error
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -51,7 +52,8 @@ ALLOWED_STEPS = 1
 # Softmax ends at exp(-10), which it holds as two steps: whatever is smaller adds that to the sum.
 _ALLOWED_INT16_STEPS = 8
 _SMALLEST_EXPONENTIAL_STEPS = 2
-# An operator that stays in float is off by a few units in the last place of what it adds up.
+# An operator that stays in float is off by a few units in the last place of what it adds up, or of
+# 1 where it saturates: ONNX Runtime's Sigmoid of -13 has three digits.
 _ALLOWED_FLOAT_ERROR = 1e-4
 # The integers of two samples reach every operator at other values.
 SAMPLES = 2
@@ -145,7 +147,8 @@ class _Worst:
     """Collects how far each operator is off at the most."""
 
     def __init__(self, graph: ir.Graph) -> None:
-        self._writers = {str(value.name): value.producer() for value in graph.outputs}
+        self._values = {str(value.name): value for value in graph.outputs}
+        self._writers = {name: value.producer() for name, value in self._values.items()}
         self._steps: dict[str, float] = {}
         self._excess: dict[str, float] = {}
 
@@ -156,6 +159,10 @@ class _Worst:
             return  # It only says what integers mean that were given.
         if exact.dtype.kind == "f":
             off = relative_error(exact, got) / _ALLOWED_FLOAT_ERROR
+            last = last_operator(self._values[name])
+            if last is not None and last.op_type in SATURATES:
+                error = np.abs(exact.astype(np.float64) - got).max(initial=0)
+                off = min(off, float(error) / (ULPS * EPSILON))
         elif exact.dtype.itemsize > 2 or exact.dtype.kind == "b":
             return  # An index or a condition: a tie may decide it.
         else:

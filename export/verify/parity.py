@@ -36,7 +36,7 @@ from edgeconv.export.verify.kept import (
     stacked_pairs,
 )
 from edgeconv.export.verify.rounding import EPSILON, largest_error
-from edgeconv.metrics import NOT_FINITE, Spread, Sqnr, relative_error
+from edgeconv.metrics import NOT_FINITE, Spread, Sqnr, relative_error, variation
 from edgeconv.progress import Progress, no_progress
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
@@ -239,15 +239,29 @@ def _places(
     places = []
     for index, ((expected, got), name) in enumerate(zip(pairs, names, strict=True)):
         ratio = Sqnr.of_output(expected, got)
-        places.append(PlaceFigures(output=name, sqnr_db=ratio.db))
+        places.append(_place(expected, got, ratio, name))
         parts = joined[index] if index < len(joined) else None
         if parts is not None:
             for (part, wanted), (_, computed) in zip(
                 parts.of(expected), parts.of(got), strict=True
             ):
                 ratio = Sqnr.between(wanted, computed)
-                places.append(PlaceFigures(output=name, part=part, sqnr_db=ratio.db))
+                places.append(_place(wanted, computed, ratio, name, part))
     return places
+
+
+def _place(
+    expected: npt.NDArray[Any],
+    got: npt.NDArray[Any],
+    ratio: Sqnr,
+    output: str,
+    part: str | None = None,
+) -> PlaceFigures:
+    varies = None
+    if len(expected) > 1 and expected.dtype.kind == "f" and expected.shape == got.shape:
+        found = variation(expected, got)
+        varies = found.db if found.signal > 0 else None
+    return PlaceFigures(output=output, part=part, sqnr_db=ratio.db, variation_sqnr_db=varies)
 
 
 def _quantized_figures(

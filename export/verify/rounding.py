@@ -39,7 +39,8 @@ ULPS = 4.0
 EPSILON = 2.0**-23
 
 _MOVES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"}
-_SATURATES = {"Sigmoid", "Softmax", "HardSigmoid", "Tanh", "Erf", "Softsign", "Sin", "Cos"}
+SATURATES = {"Sigmoid", "Softmax", "HardSigmoid", "Tanh", "Erf", "Softsign", "Sin", "Cos"}
+"""Functions whose kernels are right to a unit in the last place of 1, even near zero."""
 _PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
 
@@ -111,7 +112,7 @@ def largest_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
 
 def _terms(model: ir.Model, samples: Sequence[Sample]) -> list[list[float]]:
     """For each sample and output: the largest magnitude among the terms of its last operator."""
-    lasts = [_last_operator(value) for value in model.graph.outputs]
+    lasts = [last_operator(value) for value in model.graph.outputs]
     names = sorted(
         {
             str(value.name)
@@ -132,7 +133,7 @@ def _terms(model: ir.Model, samples: Sequence[Sample]) -> list[list[float]]:
     return found
 
 
-def _last_operator(value: ir.Value) -> ir.Node | None:
+def last_operator(value: ir.Value) -> ir.Node | None:
     """The operator that computed the elements of ``value``; None for an input of the graph."""
     node = value.producer()
     while node is not None and node.op_type in _MOVES:
@@ -149,7 +150,7 @@ def _size(
     own = magnitude(output)
     if node is None:
         return own
-    if node.op_type in _SATURATES:
+    if node.op_type in SATURATES:
         return max(1.0, own)
     if size := subtracted(node):
         return max(size, own)

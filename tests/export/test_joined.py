@@ -86,3 +86,47 @@ def test_a_concatenation_of_concatenations_has_all_of_their_parts() -> None:
 def test_other_outputs_have_no_parts(nodes: list[onnx.NodeProto], shape: tuple[int, ...]) -> None:
     ends = {"from": np.int64([0]), "to": np.int64([2]), "axis": np.int64([1])}
     assert parts(nodes, shape, **ends) is None
+
+
+def test_elements_with_factors_far_from_each_other_are_parts() -> None:
+    found = parts(
+        [
+            helper.make_node("Transpose", ["a"], ["t"], perm=[0, 2, 1]),
+            helper.make_node("Add", ["t", "grid"], ["g"]),
+            helper.make_node("Mul", ["g", "k"], ["y"]),
+        ],
+        (1, 3, 2),
+        grid=np.float32([0, 50]),
+        k=np.float32([-640, 1]),
+    )
+    assert found is not None
+    assert found.names == ("a × 1", "a × 640")
+    np.testing.assert_array_equal(found.labels, [[[1, 0]] * 3])
+
+
+@pytest.mark.parametrize("between", ["Sigmoid", "Mul"])
+def test_near_factors_and_those_before_a_function_make_no_parts(between: str) -> None:
+    behind = ["Sigmoid", ["m"]] if between == "Sigmoid" else ["Mul", ["m", "half"]]
+    factors = [640, 1] if between == "Sigmoid" else [8, 1]
+    found = parts(
+        [
+            helper.make_node("Transpose", ["a"], ["t"], perm=[0, 2, 1]),
+            helper.make_node("Mul", ["t", "k"], ["m"]),
+            helper.make_node(behind[0], behind[1], ["y"]),
+        ],
+        (1, 3, 2),
+        k=np.float32(factors),
+        half=np.float32(0.5),
+    )
+    assert found is None
+
+
+def test_what_is_written_to_single_places_is_a_part() -> None:
+    found = parts(
+        [helper.make_node("ScatterND", ["a", "places", "b"], ["y"])],
+        (1, 2, 3),
+        places=np.int64([[[0, 1]]]),
+    )
+    assert found is not None
+    assert found.names == ("a", "b")
+    np.testing.assert_array_equal(found.labels, [[[0] * 3, [1] * 3]])

@@ -14,6 +14,7 @@ from edgeconv.bundle import (
     Verification,
 )
 from edgeconv.export.warnings import warn_of_poor_accuracy
+from edgeconv.metrics import EQUAL_DB
 from edgeconv.progress import TRYING
 from edgeconv.report.bundle import (
     certainty_lines,
@@ -165,6 +166,19 @@ def test_many_samples_leave_nothing_open() -> None:
             "keeps little of what differs between samples: SQNR 7.6 dB",
         ),
         ({"sqnr_db": 20.0, "variation_sqnr_db": 15.0}, ""),
+        ({"sqnr_db": 60.0, "variation_sqnr_db": -EQUAL_DB}, ""),
+        (
+            {
+                "sqnr_db": 9.0,
+                "places": (
+                    PlaceFigures(output="boxes", sqnr_db=9.0, variation_sqnr_db=3.0),
+                    PlaceFigures(output="age", sqnr_db=58.0, variation_sqnr_db=7.6),
+                    PlaceFigures(output="grid", sqnr_db=58.0),
+                ),
+            },
+            "keeps little of what differs between samples: the output 'age' (SQNR 7.6 dB without "
+            "its mean)",
+        ),
     ],
 )
 def test_a_file_that_keeps_little_is_pointed_out(

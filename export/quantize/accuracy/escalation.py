@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from edgeconv.export.quantize.calibration.ranges import CLIPPING
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod, Rounding
 
 # How many of the worst neighborhoods (sensitivity.py) stay in float, in turn.
@@ -147,7 +148,7 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
     )
     if meets("min-max", plain):
         return attempts
-    for method in (RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY):
+    for method in CLIPPING:
         if meets(f"{method.value} ranges", replace(plain, range_method=method)):
             return attempts
     for name, change in _PASSES:

@@ -18,6 +18,7 @@ from edgeconv.export.quantize.accuracy.judge import Gain, Judge
 from edgeconv.export.quantize.accuracy.reconstruction import reconstruct
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
+from edgeconv.export.quantize.calibration.ranges import CLIPPING
 from edgeconv.export.quantize.weights import QuantizedWeight
 from edgeconv.export.quantize_options import MAX_EFFORT, QuantizeOptions, RangeMethod, Rounding
 from edgeconv.progress import TRYING, Progress
@@ -25,7 +26,6 @@ from edgeconv.progress import TRYING, Progress
 _HALVES = (Part.FIRST_HALF, Part.SECOND_HALF)
 # How many times as long adaptive rounding learns, in turn.
 _LONGER = (1, 4, 16)
-_METHODS = (RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class AccuracyPasses:
         recipe = Recipe(options.range_method)
         if options.range_method is RangeMethod.AUTO:
             recipe = Recipe(RangeMethod.MINMAX)
-            recipe = self._best(recipe, {f"{m.value} ranges": Recipe(m) for m in _METHODS})
+            recipe = self._best(recipe, {f"{m.value} ranges": Recipe(m) for m in CLIPPING})
         recipe = self._best(
             recipe,
             {

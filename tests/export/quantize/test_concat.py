@@ -191,3 +191,25 @@ def test_a_flat_softmax_at_the_end_keeps_its_probabilities() -> None:
         # Every probability is about 1/1000, a quarter of a step of 1/256.
         assert sqnr_db(expected, got) > 35
     assert not quantize(model, batches(), replace(OPTIONS, integer_outputs=True)).float_fallback
+
+
+@pytest.mark.parametrize(("gain", "shared"), [(1.2, True), (20.0, False)])
+def test_a_part_of_two_concats_keeps_the_scale_of_the_narrow_one(gain: float, shared: bool) -> None:
+    """A graph network joins nodes with each other, and later with sums of far larger messages."""
+    net = Net()
+    x = net.input("x", MAP)
+    drawn = np.random.default_rng(2).normal(0, 0.3, (4, 8, 1, 1)).astype(np.float32)
+    flipped = net.op("Transpose", x, perm=[0, 1, 3, 2])
+    messages = net.op("Conv", net.op("Concat", x, flipped, axis=1), net.constant(drawn))
+    large = net.op("Conv", net.input("z", MAP), net.constant(weight(4, gain, 1)))
+    net.output(messages, net.op("Conv", net.op("Concat", x, large, axis=1), net.constant(drawn)))
+    both = [[*batch, *other] for batch, other in zip(batches(), batches()[::-1], strict=True)]
+    quantized = quantize(as_model(net.proto()), both, OPTIONS)
+    narrow, wide = (
+        node.outputs[0].consumers()[0] for node in quantized.model.graph if node.op_type == "Concat"
+    )
+    scales = [float(node.inputs[1].const_value.numpy()) for node in (narrow, wide)]  # type: ignore[union-attr]
+    assert (scales[0] == scales[1]) is shared
+    expected = list(run_onnx(ir.to_proto(as_model(net.proto())), both[0]).values())
+    for index, got in enumerate(run_both(quantized, both[0])):
+        assert sqnr_db(expected[index % 2], got) > 30

@@ -168,3 +168,33 @@ def test_readers_in_float_see_what_is_computed_in_float_unrounded() -> None:
     # In the scale of the patches the token was zero, and had 0 dB.
     for got in (onnx, tflite):
         assert sqnr_db(expected, got) > 28
+
+
+@pytest.mark.parametrize("reads_integers", [False, True])
+def test_what_moves_an_input_to_float_is_in_float(reads_integers: bool) -> None:
+    """A recurrent cell reads the transposed input: to round it would cost and gain nothing."""
+    net = Net()
+    x = net.input("x", (1, TOKENS, WIDTH))
+    moved = net.op(
+        "Transpose", net.op("Reshape", x, net.constant(np.array([4, 4, 8]))), perm=[1, 0, 2]
+    )
+    y = product(net, normalized(net, moved), 1)
+    outputs = [y, product(net, x, 2)] if reads_integers else [y]
+    quantized = quantize(as_model(net.output(*outputs).proto()), batches(), OPTIONS)
+    assert ("Transpose" in in_float(quantized)) != reads_integers
+
+
+@pytest.mark.parametrize("operator", ["ScatterND", "ScatterElements"])
+def test_sums_of_scattered_values_are_in_float(operator: str) -> None:
+    """Sums of eight values have eight times their range, of which one scale would leave 5 bits."""
+    net = Net()
+    x = product(net, net.input("x", (1, TOKENS, WIDTH)), 1)
+    rows = np.zeros((1, TOKENS, 1 if operator == "ScatterND" else WIDTH), np.int64)
+    zeros = net.constant(np.zeros((1, TOKENS, WIDTH), np.float32))
+    if operator == "ScatterND":
+        rows = np.concatenate([rows, rows], -1)
+        y = net.op(operator, zeros, net.constant(rows), x, reduction="add")
+    else:
+        y = net.op(operator, zeros, net.constant(rows), x, axis=1, reduction="add")
+    quantized = quantize(as_model(net.output(product(net, y, 2)).proto()), batches(), OPTIONS)
+    assert any(operator in line for line in quantized.float_fallback)

@@ -136,9 +136,13 @@ def test_a_file_says_what_is_written_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[[layer]]\nname = 'a'\nprecision = 'int4'", "'float32', 'int16' or 'int8'"),
-        ("[[layer]]\nname = 'a'\nprecison = 'int8'", r"layer\.0\.precison"),
-        ("[[layer]]\nprecision = 'int8'", r"layer\.0\.name"),
+        ("[[layer]]\nname = 'a'\nprecision = 'int4'", "'float32', 'float16', 'int16' or 'int8'"),
+        ("[[layer]]\nname = 'a'\nprecison = 'int8'", r"line 3: layer\.0\.precison"),
+        (
+            "# both\n[[layer]]\nname = 'a'\n\n[[layer]]\nname = 'b'\nweights = 1",
+            r"line 7: layer\.1",
+        ),
+        ("[[layer]]\nprecision = 'int8'", r"line 1: layer\.0\.name"),
         ("[[layer]]\nname = 'a'\nprecision = 'float32'\nweights = 'per-tensor'", "no scales"),
         ("[[layers]]\nname = 'a'", "layer"),
         ("name = ", "not TOML"),

@@ -15,7 +15,7 @@ from edgeconv.bundle import Format, IoType, OperatorFigures, Precision
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import QuantizedGraph, make_variant
-from edgeconv.export.quantize import quantize
+from edgeconv.export.quantize import QuantizeOptions, quantize
 from edgeconv.export.verify.operators import SAMPLES, check_operators, run_exactly
 from edgeconv.models.randomize import randomize_, structured_input
 
@@ -97,6 +97,26 @@ def test_one_wrong_weight_is_found_at_its_operator(format: Format) -> None:
     assert layer.name in found.failed[0]
     assert found.largest_at == found.failed[0]
     assert found.largest_steps > 1
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_scores_near_zero_in_float_are_right(format: Format) -> None:
+    """A detector that sees nothing: the runtimes' Sigmoids differ by 1 % of 2e-6."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid())
+    torch.manual_seed(0)
+    randomize_(network, shape=(3, 16, 16))
+    nn.init.constant_(network[0].bias, -13.0)
+    with torch.no_grad():
+        network[0].weight.mul_(0.2)
+    samples = inputs()
+    graph = optimize(capture_module(network.eval(), samples[0], ("y",), 18))
+    options = QuantizeOptions(effort=0, keep_float=("y",))
+    variant = make_variant(Precision.INT8, graph, quantize(graph, samples, options), IoType.FLOAT32)
+    assert variant.checked is not None
+    assert "Sigmoid" in {node.op_type for node in variant.checked.model.graph}
+    found = figures(format, variant.checked)
+    assert found.checked > 0
+    assert found.failed == ()
 
 
 @pytest.mark.slow

@@ -8,13 +8,14 @@ from edgeconv.export.quantize.calibration.ranges.distribution import Distributio
 from edgeconv.export.quantize.calibration.ranges.entropy import entropy
 from edgeconv.export.quantize.calibration.ranges.histogram import Histogram, merge
 from edgeconv.export.quantize.calibration.ranges.mse import mse
-from edgeconv.export.quantize.calibration.ranges.percentile import percentile
+from edgeconv.export.quantize.calibration.ranges.percentile import percentile, wide_percentile
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize_options import RangeMethod
 
 # Each method chooses a range within a distribution; min-max does without one.
 CLIPPING: dict[RangeMethod, Callable[[Distribution], Range]] = {
     RangeMethod.PERCENTILE: percentile,
+    RangeMethod.WIDE_PERCENTILE: wide_percentile,
     RangeMethod.MSE: mse,
     RangeMethod.ENTROPY: entropy,
 }

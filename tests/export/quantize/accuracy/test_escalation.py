@@ -41,6 +41,7 @@ def test_each_step_comes_after_the_cheaper_ones() -> None:
     assert [attempt.name for attempt in attempts] == [
         "min-max",
         "percentile ranges",
+        "wide-percentile ranges",
         "mse ranges",
         "entropy ranges",
         "+ equalization",
@@ -52,7 +53,7 @@ def test_each_step_comes_after_the_cheaper_ones() -> None:
         "+ the 2 worst neighborhoods in float",
         "+ the 4 worst neighborhoods in float",
     ]
-    assert [attempt.met for attempt in attempts] == [False] * 11 + [True]
+    assert [attempt.met for attempt in attempts] == [False] * 12 + [True]
     assert attempts[-1].options.range_method is RangeMethod.MSE
 
 

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeconv.export.quantize.calibration.ranges import choose_range
+from edgeconv.export.quantize.calibration.ranges import CLIPPING, choose_range
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count, merge
 from edgeconv.export.quantize.parameters import Range, activation_parameters
 from edgeconv.export.quantize_options import RangeMethod
 
 METHODS = [method for method in RangeMethod if method is not RangeMethod.AUTO]
-CLIPPING = [RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY]
 # Normal float32 values and zero, of magnitudes that activations have.
 reals = st.one_of(
     st.just(0.0),
@@ -193,12 +192,15 @@ def test_mse_is_within_two_percent_of_the_best_clipping(
     assert quantization_error(values, chosen) <= best * 1.02
 
 
-def test_percentile_is_the_percentile() -> None:
+@pytest.mark.parametrize(
+    ("method", "share"), [(RangeMethod.PERCENTILE, 1e-4), (RangeMethod.WIDE_PERCENTILE, 3e-5)]
+)
+def test_percentile_is_the_percentile(method: RangeMethod, share: float) -> None:
     values = np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32)
-    chosen = choose_range(RangeMethod.PERCENTILE, [histogram(values)])
+    chosen = choose_range(method, [histogram(values)])
     # Bins are 1/64 wide.
-    assert np.isclose(chosen.high, np.quantile(values, 0.99997), rtol=1 / 64)
-    assert np.isclose(chosen.low, np.quantile(values, 0.00003), rtol=1 / 64)
+    assert np.isclose(chosen.high, np.quantile(values, 1 - share), rtol=1 / 64)
+    assert np.isclose(chosen.low, np.quantile(values, share), rtol=1 / 64)
 
 
 @pytest.mark.parametrize("method", METHODS)
