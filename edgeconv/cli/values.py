@@ -94,7 +94,7 @@ class EnumChoice(NearChoice):
 
     def __init__(self, members: Iterable[Enum]) -> None:
         self.members = {str(member.value): member for member in members}
-        super().__init__(list(self.members))
+        super().__init__(list(self.members), case_sensitive=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Enum:
         """Turn the text into its member."""
