@@ -146,8 +146,11 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
 
 
 def _kept(journal: Journal, total: int) -> str:
-    """What a journal has of all processes of its measurement."""
+    """What a journal has of the processes of its measurement; --detect decides on their number."""
     done = len(journal.finished)
+    verb = "is" if done == 1 else "are"
     if not done:
-        return f"none of {total} processes was left in peace, and what they measured is kept"
-    return f"{done} of {total} processes {'is' if done == 1 else 'are'} kept"
+        return "no process was left in peace, and what they measured is kept"
+    if journal.session.options.detect:
+        return f"{done} process{'' if done == 1 else 'es'} {verb} kept"
+    return f"{done} of {total} processes {verb} kept"
