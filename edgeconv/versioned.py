@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -169,6 +169,19 @@ class Versioned(Record):
     def _default(cls, field: str) -> Any:
         found = cls.model_fields.get(field)
         return None if found is None else found.default
+
+
+def refuse_twice(names: Iterable[str]) -> None:
+    """Refuse a document with two entries of one name.
+
+    Raises:
+        ValueError: A name is there twice, which is a problem of the document for pydantic.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{name} is there twice")
+        seen.add(name)
 
 
 class Head(BaseModel):

@@ -125,7 +125,9 @@ class Share(ParamType[float]):
             return value
         share = _hundredths(str(value).removesuffix("%"))
         if not (0 < share < self.most if self.inside else 0 <= share <= self.most):
-            self.fail(f"{value} is not a number {self._bounds()} such as {self.example}", param, ctx)
+            self.fail(
+                f"{value} is not a number {self._bounds()} such as {self.example}", param, ctx
+            )
         return share
 
     def _bounds(self) -> str:
