@@ -44,6 +44,8 @@ COMPANION_NAMES = (
     *(PICTURES_NAME, README_NAME, RUN_NAME, RUNTIME_NAME),
 )
 RECIPE_NAME = "recipe.toml"
+EDITABLE_NAMES = (*COMPANION_NAMES, RANGES_NAME, RECIPE_NAME)
+"""Texts of a bundle, which people edit; the other files are never edited, only damaged."""
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99
