@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
@@ -69,6 +70,7 @@ def command(settings: ReportSettings) -> None:
     subject = _read(settings.paths, settings.store)
     sections = sections_of(subject.bundles, subject.results)
     write_page(settings.out, settings.title or _title(subject), sections)
+    kept.made(settings.out)
     echo_line(f"wrote {settings.out}")
     _suggest(subject)
 
