@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgeconv import __version__
 from edgeconv.bench import BenchResult
 from edgeconv.bench.compare.latency import LATENCY
 from edgeconv.bench.end_to_end import EndToEndModel, EndToEndResult
@@ -17,10 +18,12 @@ from edgeconv.bench.profile.records import ProfiledModel
 from edgeconv.bench.sustained import Stretch, SustainedModel, SustainedResult
 from edgeconv.bench.together import TogetherModel, TogetherResult
 from edgeconv.bundle import Format, Precision
+from edgeconv.calibrated_ranges import CalibratedRanges
 from edgeconv.device import Runtime
 from edgeconv.device.messages import Steps
 from edgeconv.errors import EdgeconvError, MeasurementError
 from edgeconv.store.history import History
+from edgeconv.sweep.result import Limits, SweepResult
 from edgeconv.versioned import Versioned
 from support.command_line import CommandLine
 from support.manifests import made_artifact, made_manifest
@@ -143,6 +146,46 @@ def test_the_history_has_a_damaged_evaluation(edgeconv: CommandLine) -> None:
     done = edgeconv("history", "--run", number)
     assert done.returncode == 2
     assert "a.tflite is there twice" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        *RESULTS,
+        CalibratedRanges(activations=0, ranges=()),
+        SweepResult(started=STARTED, limits=Limits(), rows=()),
+    ],
+    ids=lambda result: type(result).__name__,
+)
+def test_a_document_of_a_newer_edgeconv(result: Versioned) -> None:
+    """Not all of them say of which edgeconv they are, and none is made again by the older one."""
+    document = json.loads(result.model_dump_json()) | {"schema_version": 99}
+    maker = document.get("edgeconv_version")
+    for version in {maker, "7.1" if maker else None}:
+        if version is not None:
+            document["edgeconv_version"] = version
+        ours = version in (None, __version__)
+        hint = "install a newer edgeconv" if ours else f"install edgeconv {version} or later"
+        with pytest.raises(EdgeconvError, match="schema version 99, this edgeconv reads") as caught:
+            type(result).parse(json.dumps(document), "r.json")
+        assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("result", [TOGETHER, END_TO_END, SUSTAINED, OPERATORS])
+def test_what_is_not_compared(tmp_path: Path, edgeconv: CommandLine, result: Versioned) -> None:
+    """The page of a report shows it; to measure again would help nothing."""
+    path, good = tmp_path / "r.json", tmp_path / "good.json"
+    result.save(path)
+    LATENCIES.save(good)
+    kind = json.loads(path.read_text())["kind"]
+    for words in (("compare", good, path), ("gate", path, "--baseline", good)):
+        done = edgeconv(*words)
+        assert done.returncode == 2
+        assert done.stderr.splitlines() == [
+            f"error: {path} is a result of kind {kind}, which is not compared",
+            f"hint: look at it with `edgeconv report {path}`; what is compared are latencies, "
+            "instruction counts and accuracies",
+        ]
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_full_disk_after_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The work is kept, and the error says where."""
     monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "history.db"))
     monkeypatch.chdir(tmp_path)
-    write_onnx(tmp_path / "m.onnx", shape=(1, 6))
+    write_onnx(tmp_path / "m.onnx", shape=(1, 5, 8, 8))
     measured = ("bench", "m.onnx", "--runs", "2", "--seconds", "0", "--repetitions", "1", "-q")
     for arguments, kept in (
         ((*measured, "-o", "r.json"), "run 1 of the history and r.json"),
@@ -77,7 +77,7 @@ def test_a_full_disk_after_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (("export", "m.onnx", "--format", "onnx", "-o", "out"), "out"),
         (("predict", "out", "in.npz", "-o", "y.npz"), "y.npz"),
     ):
-        np.savez(tmp_path / "in.npz", a=np.ones((1, 6), np.float32))
+        np.savez(tmp_path / "in.npz", x=np.ones((1, 5, 8, 8), np.float32))
         with FULL.open("w") as full:
             done = run(*arguments, stdout=full)
         assert done.returncode == 1
