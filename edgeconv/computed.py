@@ -32,11 +32,19 @@ class Computed(Record):
             return handler(data)
         stated = {name: value for name, value in data.items() if name in cls.model_computed_fields}
         record = handler({name: value for name, value in data.items() if name not in stated})
+        record.check_parts()
         found = record.model_dump(mode="json", include={*stated})
         where = next(_differing(stated, found), None)
         if where is not None:
             raise ValueError(f"{where} is not what the samples say")
         return record
+
+    def check_parts(self) -> None:
+        """See that figures can be computed; an after-validator would run behind that.
+
+        Raises:
+            ValueError: The parts do not fit each other.
+        """
 
 
 def without_older_figures(fields: Any, older: Collection[int], kind: type[Computed]) -> Any:

@@ -61,11 +61,10 @@ class EndToEndModel(Computed):
     processes: tuple[ProcessRun, ...] = Field(min_length=1)
     steps: tuple[Steps, ...]
 
-    @model_validator(mode="after")
-    def _complete(self) -> EndToEndModel:
+    def check_parts(self) -> None:
+        """See that every process has its steps."""
         if len(self.steps) != len(self.processes):
             raise ValueError("processes without steps")
-        return self
 
     @cached_property
     def frames(self) -> ModelResult:

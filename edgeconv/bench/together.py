@@ -61,11 +61,10 @@ class TogetherModel(Computed):
     alone: tuple[ProcessRun, ...] = Field(min_length=1)
     together: tuple[ProcessRun, ...] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _paired(self) -> TogetherModel:
+    def check_parts(self) -> None:
+        """See that every process has a partner."""
         if len(self.alone) != len(self.together):
             raise ValueError("processes without a partner")
-        return self
 
     @cached_property
     def sides(self) -> tuple[ModelResult, ModelResult]:
