@@ -18,8 +18,8 @@ from edgeconv.errors import DataError
 from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics, ChannelSums
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count
 
-# So many values of an activation are counted per sample: over 128 samples a million, a hundred of
-# them beyond the 99.99th percentile.
+# So many values of an activation are counted per sample: over 128 samples a million, thirty of
+# them beyond the 99.997th percentile.
 _COUNTED = 1 << 13
 
 Float32 = npt.NDArray[np.float32]
