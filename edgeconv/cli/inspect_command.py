@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Bundle
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
@@ -104,8 +105,10 @@ def _draw(settings: InspectSettings) -> None:
     nodes, title = drawn_nodes(settings.path), settings.path.name
     if settings.svg is not None:
         write_whole(settings.svg, graph_svg(nodes, title))
+        kept.made(settings.svg)
     if settings.html is not None:
         write_whole(settings.html, graph_page(nodes, title))
+        kept.made(settings.html)
 
 
 def _inspect_bundle(path: Path) -> BundleReport:
