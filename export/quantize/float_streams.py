@@ -31,6 +31,7 @@ _COPIED = 1
 _COPIES = operators(Trait.VIEWS) | {"Gather", "Pad", "Slice", "Split", "Transpose"}
 # A Concat costs nothing in float, where its parts need not share a scale.
 _FREE = frozenset(_IN_INTEGERS) | _COPIES | {"Concat"}
+_BY_ELEMENT = _FREE | {"Div"} | operators(Trait.FUNCTION)
 
 Nodes = Collection[ir.Node]
 
@@ -68,11 +69,16 @@ def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]
     chosen = free - cut.target_side()
     if all(node in chosen or node.op_type in _COPIES for node in integers):
         return set()  # int8 was asked for, and nothing else could have it
-    return chosen | _in_front(free - chosen, {node for node in integers if node not in chosen})
+    rest = {node for node in movable if node.op_type in _BY_ELEMENT and node not in chosen}
+    return chosen | _in_front(rest, {node for node in integers if node not in chosen}, known)
 
 
-def _in_front(free: Nodes, integers: Nodes) -> set[ir.Node]:
-    """What copies elements from a float input of the network to nothing but operators in float."""
+def _in_front(free: Nodes, integers: Nodes, known: Nodes) -> set[ir.Node]:
+    """What leads elements from float inputs of the network to nothing but operators in float.
+
+    In integers it would convert them there and back, as the Clip between a spectrum and its
+    logarithm, which cannot tell the small ones apart then.
+    """
     ends: set[ir.Node] = set()
 
     def only_in_float(value: ir.Value) -> bool:
@@ -81,20 +87,22 @@ def _in_front(free: Nodes, integers: Nodes) -> set[ir.Node]:
             reader in ends or reader not in integers for reader in readers
         )
 
-    copies = [node for node in free if node.op_type in _COPIES]
-    while found := {n for n in copies if n not in ends and all(map(only_in_float, n.outputs))}:
+    while found := {n for n in free if n not in ends and all(map(only_in_float, n.outputs))}:
         ends |= found
-    while beyond := {node for node in ends if not _reads_input(node, ends, only_in_float)}:
+    while beyond := {
+        node for node in ends if not _reads_inputs(node, {*ends, *known}, only_in_float)
+    }:
         ends -= beyond
     return ends
 
 
-def _reads_input(node: ir.Node, copies: Nodes, only_in_float: Callable[[ir.Value], bool]) -> bool:
-    """Whether ``node`` reads an input of the network that nothing in integers reads."""
-    source = node.inputs[0]
-    if source is None or not source.is_graph_input():
-        return source is not None and source.producer() in copies
-    return only_in_float(source)
+def _reads_inputs(node: ir.Node, known: Nodes, only_in_float: Callable[[ir.Value], bool]) -> bool:
+    """Whether ``node`` reads inputs of the network that nothing in integers reads, and no more."""
+    read = [value for value in node.inputs if value is not None and value.const_value is None]
+    return bool(read) and all(
+        only_in_float(value) if value.is_graph_input() else value.producer() in known
+        for value in read
+    )
 
 
 def _add_conversions(

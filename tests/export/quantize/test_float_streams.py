@@ -184,6 +184,29 @@ def test_what_moves_an_input_to_float_is_in_float(reads_integers: bool) -> None:
     assert ("Transpose" in in_float(quantized)) != reads_integers
 
 
+@pytest.mark.parametrize("integers", [False, True])
+def test_a_spectrum_keeps_its_small_values_in_front_of_a_logarithm(integers: bool) -> None:
+    """Its values span decades: with 256 steps between Clip and Log most of them are one value."""
+    net = Net()
+    x = net.input("x", (1, TOKENS, WIDTH))
+    y = net.op("Log", net.op("Clip", x, net.constant(np.float32(1e-6))))
+    outputs = [product(net, y, 1), product(net, x, 2)] if integers else [product(net, y, 1)]
+    model = as_model(net.output(*outputs).proto())
+    rng = np.random.default_rng(2)
+    spectra = [np.exp(rng.normal(0, 3, (1, TOKENS, WIDTH))).astype(np.float32) for _ in range(4)]
+    quantized = quantize(model, [[spectrum] for spectrum in spectra], OPTIONS)
+    assert ("Clip" in in_float(quantized)) != integers
+    if integers:
+        return
+    expected = np.stack([next(iter(run_onnx(ir.to_proto(model), [x]).values())) for x in spectra])
+    proto, file = ir.to_proto(quantized.model), lower(quantized.model).data
+    onnx = [next(iter(run_onnx(proto, [x], fused=True).values())) for x in spectra]
+    tflite = [next(iter(run_tflite(file, [x]).values())) for x in spectra]
+    # With the spectrum in 8 bits it was below 0 dB.
+    for got in (onnx, tflite):
+        assert sqnr_db(expected, np.stack(got)) > 30
+
+
 @pytest.mark.parametrize("operator", ["ScatterND", "ScatterElements"])
 def test_sums_of_scattered_values_are_in_float(operator: str) -> None:
     """Sums of eight values have eight times their range, of which one scale would leave 5 bits."""
