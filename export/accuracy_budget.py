@@ -239,9 +239,9 @@ def _drop(
     if floats[0].unit == SHARE or not loss:
         return loss
     if abs(best) * _MOST_TIMES < abs(loss):
+        figure = f"{best * sign:.3g} {floats[0].unit}".rstrip()
         raise UsageError(
-            f"the {floats[0].name} of the float32 file is {best * sign:.3g} {floats[0].unit}".rstrip()
-            + ", and no loss is a share of that",
+            f"the {floats[0].name} of the float32 file is {figure}, and no loss is a share of that",
             hint="pass measured labels, not what the network itself computes, or limit the noise "
             "with --min-sqnr",
         )

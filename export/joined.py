@@ -7,7 +7,7 @@ network multiplies by factors far from the others, as the boxes of ``y * [640, 6
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 

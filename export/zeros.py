@@ -124,4 +124,4 @@ class Zeros:
         found = helper.make_tensor_value_info(proto.output[0], onnx.TensorProto.FLOAT, None)
         graph = helper.make_graph([proto], "moved", [], [found], held)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)])
-        return np.asarray(ReferenceEvaluator(model).run(None, {})[0]) != 0
+        return np.asarray(next(iter(ReferenceEvaluator(model).run(None, {}))), np.bool_)

@@ -1,4 +1,4 @@
-"""A sum of Pads that are zero at the place of each other (``pad(boxes) + pad(scores)``) is a Concat.
+"""A sum of Pads, each zero where the others are not (``pad(a) + pad(b)``), is a Concat.
 
 A sum has one scale in int8: boxes in pixels beside scores make every score zero. The parts of a
 Concat have scales of their own, and nothing is added.
@@ -112,9 +112,9 @@ def _pieces_of(value: ir.Value) -> _Pieces | None:
     pieces: list[_Piece] = []
     begin = 0
     for part in node.inputs:
-        if part is None or part.shape is None or not isinstance(_dims(part)[axis], int):
+        if part is None or part.shape is None or not isinstance(size := _dims(part)[axis], int):
             return None
-        end = begin + int(part.shape.dims[axis])
+        end = begin + size
         inner, array = _pieces_of(part), known_array(part)
         if inner is not None and inner.axis == axis:
             pieces += [

@@ -66,11 +66,17 @@ def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]
         if value.is_graph_output():
             readers.add(MinimumCut.TARGET)
         _add_conversions(cut, value, side(value.producer()), readers)
+
+    def is_all(found: Nodes) -> bool:
+        """Whether nothing but ``found`` and what copies could be in int8, which was asked for."""
+        return all(node in found or node.op_type in _COPIES for node in integers)
+
     chosen = free - cut.target_side()
-    if all(node in chosen or node.op_type in _COPIES for node in integers):
-        return set()  # int8 was asked for, and nothing else could have it
+    if is_all(chosen):
+        return set()
     rest = {node for node in movable if node.op_type in _BY_ELEMENT and node not in chosen}
-    return chosen | _in_front(rest, {node for node in integers if node not in chosen}, known)
+    found = chosen | _in_front(rest, {node for node in integers if node not in chosen}, known)
+    return chosen if is_all(found) else found
 
 
 def _in_front(free: Nodes, integers: Nodes, known: Nodes) -> set[ir.Node]:

@@ -95,7 +95,7 @@ def test_a_loss_relative_to_no_error_is_refused(folder: Path, tmp_path: Path) ->
     y = [next(iter(run_onnx(network, [sample[None]]).values())) for sample in samples]
     np.savez(tmp_path / "own.npz", x=samples, y=np.concatenate(y))
     labeled = ("--labeled", str(tmp_path / "own.npz"), "--task", "regression")
-    with pytest.raises(UsageError, match="RMSE of the float32 file is .* no loss is a share of"):
+    with pytest.raises(UsageError, match=r"RMSE of the float32 file is .* no loss is a share of"):
         invoke(folder, tmp_path / "out", "--accuracy-budget", "1%", *labeled)
     assert not (tmp_path / "out").exists()
 
