@@ -76,7 +76,7 @@ def checked_arguments(
     """A decorator of a dataclass: wrong names and types of its fields raise UsageError.
 
     Fields whose types are not known at run time, and descriptors, check themselves. Lists become
-    the tuples or sets that fields are.
+    the tuples or sets that fields are, and numbers of NumPy those of Python.
 
     Args:
         nested: Classes whose fields users may mistake for those of this one, by the field here.
@@ -112,11 +112,21 @@ def _check_arguments(
             ) from None
         for name, value in given.arguments.items():
             if name in types_of():
+                value = given.arguments[name] = _as_python(value)
                 refuse_other_type(called, name, value, types_of()[name], hints.get(name))
                 given.arguments[name] = _as_listing(value, types_of()[name])
         original(*given.args, **given.kwargs)
 
     kind.__init__ = checking
+
+
+def _as_python(value: Any) -> Any:
+    """A number of NumPy as one of Python, also in a tuple or list; manifests hold none of NumPy."""
+    if type(value) in (tuple, list):
+        return type(value)(map(_as_python, value))
+    if isinstance(value, numbers.Real) and type(value).__module__ == "numpy":
+        return value.item() if hasattr(value, "item") else value
+    return value
 
 
 def _as_listing(value: Any, hint: Any) -> Any:
@@ -191,16 +201,9 @@ def refuse_other_type(
         kind = records[0].__name__
         given = ", ".join(f"{key}={part!r}" for key, part in value.items())
         raise UsageError(f"{called}: {name} is a dict", hint=f"pass {name}={kind}({given})")
-    if fits([value], hint):
+    if remedy is None and fits([value], hint):
         remedy = f"pass {[value]}"
-    origin = " of Python" if isinstance(value, numbers.Real) and _is_foreign(value) else ""
-    raise UsageError(
-        f"{called}: {name} is {shown}", hint=remedy or f"pass {described(hint)}{origin}"
-    )
-
-
-def _is_foreign(value: object) -> bool:
-    return type(value).__module__ != "builtins"
+    raise UsageError(f"{called}: {name} is {shown}", hint=remedy or f"pass {described(hint)}")
 
 
 def fits(value: object, hint: Any) -> bool:

@@ -11,7 +11,7 @@ import json
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeconv.arguments import StatedRecord
 from edgeconv.errors import BundleError, UsageError
@@ -19,7 +19,7 @@ from edgeconv.model_args import Scalar
 from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.units import format_bytes
-from edgeconv.versioned import FileBytes, Record, Versioned
+from edgeconv.versioned import FileBytes, Record, Versioned, refuse_twice
 
 MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
@@ -44,6 +44,8 @@ COMPANION_NAMES = (
     *(PICTURES_NAME, README_NAME, RUN_NAME, RUNTIME_NAME),
 )
 RECIPE_NAME = "recipe.toml"
+EDITABLE_NAMES = (*COMPANION_NAMES, RANGES_NAME, RECIPE_NAME)
+"""Texts of a bundle, which people edit; the other files are never edited, only damaged."""
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99
@@ -381,6 +383,11 @@ class Manifest(Versioned):
     provenance_sha256: str | None = Field(
         default=None, description="of what was exported and with what; each file has it, too"
     )
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> Manifest:
+        refuse_twice(artifact.path for artifact in self.artifacts)
+        return self
 
     def provenance(self) -> str:
         """The hash that ties the files to the manifest.

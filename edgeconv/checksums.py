@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeconv.bundle import (
     COMPANION_NAMES,
+    EDITABLE_NAMES,
     MANIFEST_NAME,
     RANGES_NAME,
     RECIPE_NAME,
@@ -70,6 +71,13 @@ def _companions(folder: Path, found: set[str]) -> set[str]:
     }
 
 
+def listed_sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file that ``SHA256SUMS`` lists, by its name; empty if there is none."""
+    sums = folder / SUMS_NAME
+    found = _LINE.findall(_stored(sums)) if sums.is_file() else []
+    return {name.decode(): digest.decode() for digest, name in found}
+
+
 def _stored(sums: Path) -> bytes:
     with sums.open("rb") as file:
         return file.read(_MOST_BYTES)
@@ -91,7 +99,7 @@ def _check_sums(bundle: Bundle, ours: set[str]) -> set[str]:
     stored = _stored(sums)
     known = {REFERENCE_NAME: manifest.reference_sha256}
     known |= {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
-    listed = {name.decode(): digest.decode() for digest, name in _LINE.findall(stored)}
+    listed = listed_sums(folder)
     whole = "".join(f"{digest}  {name}\n" for name, digest in listed.items()).encode() == stored
     complete = {MANIFEST_NAME, *known} <= {*listed} <= ours
     if not whole or not complete or list(listed) != sorted(listed):
@@ -117,7 +125,9 @@ def _check_by_manifest(bundle: Bundle) -> set[str]:
 
 
 def _changed(path: Path, or_else: str = "") -> BundleError:
-    return BundleError(f"{path} was changed after the export{or_else}", hint="export again")
+    # An export does not replace a text that a person may have edited.
+    again = "move it away, and export again" if path.name in EDITABLE_NAMES else "export again"
+    return BundleError(f"{path} was changed after the export{or_else}", hint=again)
 
 
 def _lines(folder: Path, names: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from edgeconv.differences import (
     unpaired_means,
 )
 from edgeconv.errors import DataError
-from edgeconv.versioned import FileBytes, Record, Versioned
+from edgeconv.versioned import FileBytes, Record, Versioned, refuse_twice
 
 SHARE = "share"  # the unit of a figure from 0 to 1, which people read in percent
 TOP1 = "top-1"
@@ -167,6 +167,11 @@ class Evaluation(Versioned):
     labels: tuple[str, ...] | None = None
     truths: str | None = Field(default=None, description="see packed_classes()")
     pictures: tuple[Picture, ...] = Field(default=(), max_length=MOST_PICTURES)
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> Evaluation:
+        refuse_twice(result.path for result in self.results)
+        return self
 
     @model_validator(mode="before")
     @classmethod

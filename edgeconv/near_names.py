@@ -9,6 +9,32 @@ from pathlib import Path
 
 from edgeconv.errors import UsageError
 
+# What other tools call the same, by whose distance from ours fp16 would be int8.
+_OTHER_NAMES = {
+    "fp32": "float32",
+    "float": "float32",
+    "full": "float32",
+    "fp16": "float16",
+    "half": "float16",
+    "qint8": "int8",
+    "quint8": "uint8",
+    "w8a8": "int8",
+    "dynamic": "int8-dynamic",
+    "int16": "int16x8",
+    "w8a16": "int16x8",
+    "adaround": "adaptive",
+    "softmax": "probabilities",
+    "argmax": "label",
+    "class": "label",
+    "onnxruntime": "onnx",
+    "ort": "onnx",
+    "litert": "tflite",
+    "tensorflow": "tflite",
+    "channels_last": "nhwc",
+    "channels_first": "nchw",
+    "max": "minmax",
+    "kl": "entropy",
+}
 _OFFERED = 3
 _MOST_ENTRIES = 10_000  # of a folder that are looked at
 _SHORTEST_BEGIN = 3
@@ -17,9 +43,12 @@ _SHORTEST_BEGIN = 3
 def near_names(name: str, known: Iterable[str], *, offered: int = _OFFERED) -> list[str]:
     """The known names that resemble ``name``, the nearest first; case does not count.
 
-    Where none does, those that begin with it: ``range`` may mean ``range_method``.
+    Where none does, those that begin with it: ``range`` may mean ``range_method``. What other tools
+    call something comes before both: ``fp16`` means ``float16``.
     """
     by_folded, folded = {each.casefold(): each for each in known}, name.casefold()
+    if _OTHER_NAMES.get(folded) in by_folded:
+        return [by_folded[_OTHER_NAMES[folded]]]
     near = difflib.get_close_matches(folded, by_folded, n=offered)
     if not near and len(name) >= _SHORTEST_BEGIN:
         near = [each for each in by_folded if each.startswith(folded)][:offered]

@@ -79,8 +79,11 @@ def _quoted(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    words = {"true": "True", "false": "False", "none": "None", "VALUE": "VALUE"}
-    return words.get(text, text if re.fullmatch(r"-?\d+(\.\d+)?", text) else _quoted(text))
+    words = {"true": "True", "false": "False", "none": "None", "None": "None", "VALUE": "VALUE"}
+    if text.startswith("[") and text.endswith("]"):
+        return f"[{', '.join(map(_literal, text[1:-1].split(',')))}]"
+    number = re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", text)
+    return words.get(text, text if number else _quoted(text))
 
 
 ARGUMENTS: Mapping[str, _Argument] = {
@@ -143,6 +146,8 @@ _OPTION = re.compile(
         for index, (option, argument) in enumerate(ARGUMENTS.items())
     )
 )
+# Several of one option are one dict in Python.
+_MODEL_ARGS = re.compile(rf"--model-arg [\w.]+={_TOKEN}(?: --model-arg [\w.]+={_TOKEN})+")
 _AS_IN = re.compile(rf"(?<=as in )(--[a-z-]+) ({_TOKEN})")
 _COMMAND = re.compile(r"(`[^`-][^`]*`)")
 _PHRASES = {
@@ -163,7 +168,14 @@ def in_python(text: str) -> str:
 
 
 def _rendered(text: str) -> str:
+    text = _MODEL_ARGS.sub(_several, text)
     return _OPTION.sub(_argument, _AS_IN.sub(_example, text))
+
+
+def _several(match: re.Match[str]) -> str:
+    pairs = (part.strip().partition("=") for part in match[0].split("--model-arg")[1:])
+    given = ", ".join(f'"{name}": {_literal(value)}' for name, _, value in pairs)
+    return f"model_args={{{given}}}"
 
 
 def _example(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgeconv.bundle import (
     COMPANION_NAMES,
+    EDITABLE_NAMES,
     MANIFEST_NAME,
     RANGES_NAME,
     RECIPE_NAME,
@@ -22,7 +23,9 @@ from edgeconv.bundle import (
     SUMS_NAME,
     Format,
     Manifest,
+    sha256_of,
 )
+from edgeconv.checksums import listed_sums
 from edgeconv.errors import NO_ROOM, BundleError, EdgeconvError, Notice, UsageError, room_hint
 from edgeconv.held import Lock, lock_now
 
@@ -31,7 +34,6 @@ logger = logging.getLogger(__name__)
 _STAGE = ".tmp"
 _OLD = ".old"
 _OWN_NAMES = (MANIFEST_NAME, RANGES_NAME, RECIPE_NAME, REFERENCE_NAME, SUMS_NAME)
-_MOST_SUMS_BYTES = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -122,13 +124,20 @@ def _refuse_what_is_there(path: Path, *, force: bool) -> None:
         ) from error
     ours = {*_OWN_NAMES, *(artifact.path for artifact in manifest.artifacts)}
     # A labels.txt or a runtime.py that no export wrote is the user's.
-    ours |= {*COMPANION_NAMES} & _listed(path / SUMS_NAME)
+    sums = listed_sums(path)
+    ours |= {*COMPANION_NAMES} & {*sums}
     foreign = sorted(
         item.name for item in path.iterdir() if item.name not in ours or not item.is_file()
     )
     if foreign:
         raise UsageError(
             f"{path} holds {foreign[0]}, which is not part of the bundle",
+            hint="move it away, or choose another --out",
+        )
+    edited = (name for name in EDITABLE_NAMES if name in sums and _differs(path / name, sums[name]))
+    if name := next(edited, None):
+        raise UsageError(
+            f"{path / name} was changed after the export, and would be lost",
             hint="move it away, or choose another --out",
         )
     if not force:
@@ -142,13 +151,8 @@ def _refuse_what_is_there(path: Path, *, force: bool) -> None:
         )
 
 
-def _listed(sums: Path) -> set[str]:
-    """The names that have a checksum."""
-    if not sums.is_file():
-        return set()
-    with sums.open("rb") as file:
-        lines = file.read(_MOST_SUMS_BYTES).decode("utf-8", "replace").split("\n")
-    return {line.split("  ", 1)[-1] for line in lines}
+def _differs(file: Path, sha256: str) -> bool:
+    return file.is_file() and sha256_of(file) != sha256
 
 
 def recover(path: Path) -> None:

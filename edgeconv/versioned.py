@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError
 
+from edgeconv import __version__
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.limits import DOCUMENT_BYTES
 from edgeconv.near_names import did_you_mean, near_paths
@@ -134,12 +135,12 @@ class Versioned(Record):
                     hint=f"name another file, or {cls.REDO}",
                 )
             if head.schema_version not in (version, *cls.OLDER):
-                maker = head.edgeconv_version if head.schema_version > version else None
+                hint = _newer(head) if head.schema_version > version else cls.REDO
                 *others, last = sorted((*cls.OLDER, version))
                 read = f"{', '.join(map(str, others))} and {last}" if others else str(last)
                 raise cls.ERROR(
                     f"{path} has schema version {head.schema_version}, this edgeconv reads {read}",
-                    hint=cls.REDO if maker is None else f"install edgeconv {maker} or later",
+                    hint=hint,
                 )
             return cls.model_validate_json(text).model_copy(update={"schema_version": version})
         except ValidationError as error:
@@ -171,12 +172,33 @@ class Versioned(Record):
         return None if found is None else found.default
 
 
+def refuse_twice(names: Iterable[str]) -> None:
+    """Refuse a document with two entries of one name.
+
+    Raises:
+        ValueError: A name is there twice, which is a problem of the document for pydantic.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{name} is there twice")
+        seen.add(name)
+
+
 class Head(BaseModel):
     """What says which document a text holds; results of latencies state no ``kind``."""
 
     schema_version: int
     kind: str | None = None
     edgeconv_version: str | None = None
+
+
+def _newer(head: Head) -> str:
+    """What to do about a document of a later edgeconv; not every kind says of which."""
+    maker = head.edgeconv_version
+    if maker is None or maker == __version__:  # the same between two releases
+        return "install a newer edgeconv"
+    return f"install edgeconv {maker} or later"
 
 
 def read_document(path: Path) -> bytes:

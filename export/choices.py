@@ -95,7 +95,10 @@ class Choices(Generic[E]):
         if isinstance(value, (str, Enum)):
             value = (value,)
         if not isinstance(value, Iterable):
-            raise UsageError(f"{self._name} is a {type(value).__name__}", hint="pass a list")
+            raise UsageError(
+                f"{self._name} is a {type(value).__name__}",
+                hint=f"pass a list of {', '.join(repr(each.value) for each in self._kind)}",
+            )
         return tuple(member(self._kind, each, self._name) for each in value)
 
 
@@ -104,17 +107,18 @@ def member(kind: type[E], value: E | str, what: str) -> E:
 
     Args:
         kind: The enum.
-        value: The member or its text.
+        value: The member or its text, whose case does not count.
         what: What is chosen, for the message.
 
     Raises:
         UsageError: There is no such member; the hint lists those there are.
     """
     try:
-        return kind(value)
+        return kind(value.lower() if type(value) is str else value)
     except ValueError:
         texts = [str(each.value) for each in kind]
+        given = str(value).rpartition(".")[2]  # a dtype of PyTorch has its name last
         raise UsageError(
             f"{what}: {value!r} is none of {', '.join(texts)}",
-            hint=did_you_mean(str(value), texts, "pass one of them"),
+            hint=did_you_mean(given, texts, "pass one of them"),
         ) from None

@@ -54,7 +54,13 @@ class InputIntegers:
     zero_point: int
 
 
-@checked_arguments()
+@checked_arguments(
+    hints={
+        "keep_float": "pass a set of names, as `edgeconv blame` prints them: {'head.*'}",
+        "layers": "read them from a file with edgeconv.export.layer_rules.read_layers(Path(…)), or "
+        "pass a list of LayerRule(name=…, precision=…)",
+    }
+)
 @dataclass(frozen=True)
 class QuantizeOptions:
     """How int8 files are made; each pass that guards accuracy can be switched on and off.

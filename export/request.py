@@ -19,10 +19,12 @@ from edgeconv.bundle import Format, IoType, Layout, OutputKind, Precision, Targe
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import (
     FixedArgument,
+    InputShape,
     InputSpec,
     check_input_size,
     parse_input,
     parse_size,
+    whole_or_size,
 )
 from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.data.stated import read_preprocessing
@@ -50,6 +52,10 @@ Data: TypeAlias = Any
     nested={"quantization": QuantizeOptions, "preprocessing": Preprocessing},
     hints={
         "labels": "pass a list of texts, such as Path('labels.txt').read_text().splitlines()",
+        "accuracy_budget": "pass a number: 0.01 is one percentage point of a share such as top-1",
+        "max_latency": "pass a number of seconds: 0.033",
+        "max_size": "pass a whole number of bytes: 5_000_000",
+        "task": "pass a name; a metric of your own is a function in a file: 'metric.py:function'",
         "target": "state its facts in a Target, or probe it: edgeconv.device.facts.target_of(name, "
         "edgeconv.device.open_device(name).probe())",
         "weights": "pass a file, or load them yourself: network.load_state_dict(…)",
@@ -81,7 +87,8 @@ class ExportRequest:
         input_size: The side of a square, (height, width) or (channels, height, width), where the
             network leaves it open; (channels, length) for a network that begins with a ``Conv1d``,
             (features,) for one on vectors; for any other input ``InputShape``, its whole shape with
-            the batch. Or a text as on the command line: "192x160", "1,12,8".
+            the batch. Four numbers and more are a whole shape, as in (1, 3, 224, 224). Or a text as
+            on the command line: "192x160", "1,12,8".
         inputs: Each input by its name, for networks with several inputs or other types, as
             ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64". "image" gives the files the
             bytes of a picture to take, from 0 to 255, with scale, mean and std inside;
@@ -100,8 +107,8 @@ class ExportRequest:
             scores, unless there is one), "label" (the index of the class with the highest score) or
             "logits" (the scores; a network that has a Softmax is refused). By default what the
             network computes.
-        weights: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.bin`` or ``.pth.tar`` file to
-            load into the network.
+        weights: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.bin``, ``.pth.tar`` or ``.npz``
+            file to load into the network.
         weights_key: Where in that file they are, as in "ema"; by default where they usually are.
         pretrained: Whether to load the weights that are published for a network of the zoo, of
             timm or of torchvision. They are downloaded once.
@@ -188,7 +195,9 @@ class ExportRequest:
         size = self.input_size
         if isinstance(size, str):
             return parse_size(size)
-        return (size, size) if isinstance(size, int) else size
+        if isinstance(size, InputShape) or size is None:
+            return size
+        return (size, size) if isinstance(size, int) else whole_or_size(size)
 
     @property
     def has_budget(self) -> bool:

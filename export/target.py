@@ -89,8 +89,9 @@ def _name(asked: ExportRequest) -> str:
         stacks = (node.meta.get("nn_module_stack") or {} for node in model.graph.nodes)
         names = (str(name) for stack in stacks for _, name in stack.values())
         return next((name.rpartition(".")[2] for name in names if "." in name), "program")
-    # What torch.compile made keeps the module itself.
-    return type(getattr(model, "_orig_mod", model)).__name__
+    from edgeconv.export.capture.own_copy import unwrapped  # needs torch, as the module does
+
+    return type(unwrapped(model)).__name__
 
 
 def _for_target(resolved: ResolvedRequest, target: Target) -> ResolvedRequest:

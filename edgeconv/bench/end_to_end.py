@@ -43,36 +43,28 @@ from edgeconv.bench.result import (
 )
 from edgeconv.companion.network import image_input
 from edgeconv.companion.write import run_script
+from edgeconv.computed import Computed, without_older_figures
 from edgeconv.device import Device
 from edgeconv.device.messages import Machine, Steps
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.scratch import temporary_folder
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import Versioned, refuse_twice
 
 NAMES = ("frame", "preparation", "input", "inference", "output", "answer")
 
 
-class EndToEndModel(Record):
+class EndToEndModel(Computed):
     """One file: its processes, whose samples are whole frames, and the steps of each of them."""
 
     file: ModelFile
     processes: tuple[ProcessRun, ...] = Field(min_length=1)
     steps: tuple[Steps, ...]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_figures(cls, data: Any) -> Any:
-        """Figures are computed from the samples, whatever a file says."""
-        if isinstance(data, dict):
-            return {n: v for n, v in data.items() if n not in ("total_ns", "steps_ns")}
-        return data
-
-    @model_validator(mode="after")
-    def _complete(self) -> EndToEndModel:
+    def check_parts(self) -> None:
+        """See that every process has its steps."""
         if len(self.steps) != len(self.processes):
             raise ValueError("processes without steps")
-        return self
 
     @cached_property
     def frames(self) -> ModelResult:
@@ -114,6 +106,16 @@ class EndToEndResult(Versioned):
     warnings: tuple[str, ...]
     set_aside: tuple[SetAside, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _figures_of_older(cls, fields: Any) -> Any:
+        return without_older_figures(fields, cls.OLDER, EndToEndModel)
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> EndToEndResult:
+        refuse_twice(model.file.name for model in self.models)
+        return self
 
 
 def measures(frame: Frame) -> Measures:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgeconv import __version__
 from edgeconv.bench.check import naming
@@ -19,7 +19,7 @@ from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
 from edgeconv.progress import Progress, no_progress
-from edgeconv.versioned import Record, StoredPath, Versioned
+from edgeconv.versioned import Record, StoredPath, Versioned, refuse_twice
 
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
 RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
@@ -50,6 +50,14 @@ class CountedModel(Record):
     counts: InstructionCounts
     outputs: tuple[Output, ...] = Field(description="of the first inference, without their bytes")
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> CountedModel:
+        """Refuse more instructions of a class than there are in all, as a hand may write them."""
+        for name, part in self.counts:
+            if part is not None and part > self.counts.total:
+                raise ValueError(f"{part} instructions of {name} contradict {self.counts.total}")
+        return self
+
 
 class CountResult(Versioned):
     """Everything that one session counted. ``cpu`` is QEMU's name of the core."""
@@ -71,6 +79,11 @@ class CountResult(Versioned):
     options: CountOptions
     models: tuple[CountedModel, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> CountResult:
+        refuse_twice(model.file.name for model in self.models)
+        return self
 
 
 def count(

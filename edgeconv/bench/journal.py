@@ -105,6 +105,12 @@ class Journal:
         self.path = path
         self.finished: list[Finished] = []
         self.set_aside: list[SetAside] = []
+        self._cut = 0
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether any process has ended, be it one that was disturbed and is to be repeated."""
+        return bool(self.finished) or len(self.set_aside) > self._cut
 
     @classmethod
     def create(cls, path: Path, session: Session) -> Journal:
@@ -153,6 +159,11 @@ class Journal:
         """Keep an entry, on disk when this returns."""
         self._take(entry)
         self._append(entry)
+
+    def add_cut(self, entry: SetAside) -> None:
+        """Keep the samples of a process that this session did not see end."""
+        self.add(entry)
+        self._cut += 1
 
     def remove(self) -> None:
         """Remove it from disk: the result has everything."""

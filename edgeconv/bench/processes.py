@@ -154,7 +154,7 @@ def measure_process(
             machine, run = answer.process(step.repetition, step.order)
         except BaseException as error:
             if answer.samples:
-                journal.add(_set_aside(step, answer.samples, why_cut(error)))
+                journal.add_cut(_set_aside(step, answer.samples, why_cut(error)))
             raise
         limit.note_try()
         earlier = [entry.run for entry in journal.finished if entry.model == step.row]

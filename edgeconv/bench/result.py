@@ -16,6 +16,7 @@ from edgeconv.bench import statistics
 from edgeconv.bench.repetition import MOST, MOST_SECONDS, enough_calm
 from edgeconv.bench.statistics import Figure
 from edgeconv.bundle import sha256_of
+from edgeconv.computed import Computed, without_older_figures
 from edgeconv.device.messages import (
     Conditions,
     Count,
@@ -27,7 +28,7 @@ from edgeconv.device.messages import (
     Runtime,
 )
 from edgeconv.errors import MeasurementError
-from edgeconv.versioned import FileBytes, Record, StoredPath, Versioned
+from edgeconv.versioned import FileBytes, Record, StoredPath, Versioned, refuse_twice
 
 Threads = Annotated[int, Field(ge=1, le=1024)]
 
@@ -219,7 +220,7 @@ class Summary(Record):
     first: float = Field(description="median over the processes")
 
 
-class ModelResult(Record):
+class ModelResult(Computed):
     """All that was measured of one file with one number of threads."""
 
     file: ModelFile
@@ -227,14 +228,6 @@ class ModelResult(Record):
     processes: tuple[ProcessRun, ...] = Field(min_length=1)
     memory: Memory | None = None
     agreement: Agreement | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_summary(cls, data: Any) -> Any:
-        """Figures are computed from the samples, whatever a file says."""
-        if isinstance(data, dict):
-            return {name: value for name, value in data.items() if name != "summary"}
-        return data
 
     @property
     def label(self) -> str:
@@ -291,6 +284,7 @@ class BenchResult(Versioned):
     @classmethod
     def _threads_of_older(cls, fields: Any) -> Any:
         """In versions 1 and 2 every file had the number of threads of the options."""
+        fields = without_older_figures(fields, cls.OLDER, ModelResult)
         if not isinstance(fields, dict) or fields.get("schema_version") not in cls.OLDER:
             return fields
         options, models = fields.get("options"), fields.get("models")
@@ -298,6 +292,11 @@ class BenchResult(Versioned):
             return fields
         threads = {"threads": options.get("threads", 1)}
         return fields | {"models": [{**m, **threads} if isinstance(m, dict) else m for m in models]}
+
+    @model_validator(mode="after")
+    def _no_row_twice(self) -> BenchResult:
+        refuse_twice(model.label for model in self.models)
+        return self
 
     @property
     def slowest(self) -> int:

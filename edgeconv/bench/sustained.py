@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgeconv import __version__
 from edgeconv.bench.check import check_models
@@ -34,7 +34,7 @@ from edgeconv.device.messages import (
 )
 from edgeconv.errors import MeasurementError
 from edgeconv.progress import Progress, no_progress
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import Record, Versioned, refuse_twice
 
 SLACK_SECONDS = 60.0
 READINGS = 60  # in the whole time, but at most one per second
@@ -119,6 +119,11 @@ class SustainedResult(Versioned):
     models: tuple[SustainedModel, ...] = Field(min_length=1)
     warnings: tuple[str, ...]
     cut: str | None = None
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> SustainedResult:
+        refuse_twice(model.file.name for model in self.models)
+        return self
 
 
 def sustain(

@@ -43,38 +43,28 @@ from edgeconv.bench.result import (
     SetAside,
     paired,
 )
+from edgeconv.computed import Computed, without_older_figures
 from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.device.messages import Machine, Samples
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import Versioned, refuse_twice
 
 NOTICE_SECONDS = 0.2  # how soon a process that runs beside another sees that it may end
 MEASURES = Measures(kind=Kind.TOGETHER)
 
 
-class TogetherModel(Record):
+class TogetherModel(Computed):
     """One file. The processes of a repetition, alone and beside the others, are a pair."""
 
     file: ModelFile
     alone: tuple[ProcessRun, ...] = Field(min_length=1)
     together: tuple[ProcessRun, ...] = Field(min_length=1)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_figures(cls, data: Any) -> Any:
-        """Figures are computed from the samples, whatever a file says."""
-        if isinstance(data, dict):
-            return {
-                n: v for n, v in data.items() if n not in ("alone_ns", "together_ns", "slowdown")
-            }
-        return data
-
-    @model_validator(mode="after")
-    def _paired(self) -> TogetherModel:
+    def check_parts(self) -> None:
+        """See that every process has a partner."""
         if len(self.alone) != len(self.together):
             raise ValueError("processes without a partner")
-        return self
 
     @cached_property
     def sides(self) -> tuple[ModelResult, ModelResult]:
@@ -123,6 +113,16 @@ class TogetherResult(Versioned):
     models: tuple[TogetherModel, ...] = Field(min_length=2)
     warnings: tuple[str, ...]
     set_aside: tuple[SetAside, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _figures_of_older(cls, fields: Any) -> Any:
+        return without_older_figures(fields, cls.OLDER, TogetherModel)
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> TogetherResult:
+        refuse_twice(model.file.name for model in self.models)
+        return self
 
 
 def measure_together(

@@ -15,12 +15,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from edgeconv import __version__
-from edgeconv.cli import interruption, user_defaults
+from edgeconv.cli import interruption, kept, user_defaults
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.printable import without_middle
-from edgeconv.report.output import echo_json, echo_sentence, give_up_streams, prepare_streams
+from edgeconv.report.output import (
+    echo_json,
+    echo_sentence,
+    give_up_streams,
+    is_of_printing,
+    prepare_streams,
+)
 
 _COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
 
@@ -111,6 +117,7 @@ def main() -> NoReturn:
     """Run the command line; every failure becomes an error, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
     interruption.watch()
+    kept.forget()
     # Python looks for cycles in all that is left when it ends: 1.3 s for what an export leaves.
     atexit.register(gc.freeze)
     # PyTorch's threads otherwise spin while they wait, for which a busy machine has no core: what
@@ -135,6 +142,8 @@ def main() -> NoReturn:
         give_up_streams()
         sys.exit(1)
     except OSError as error:
+        if is_of_printing(error):
+            _fail_to_print(error, debug=debug)
         at = error.filename2 or error.filename  # of a copy the first one is what is read
         where = f" ({at})" if at else ""
         _fail(f"{error.strerror or error}{where}", code=1, debug=debug, hint=_system_hint(error))
@@ -148,6 +157,13 @@ def main() -> NoReturn:
         hint = f"report it with the output of --debug at {_issues_page()}"
         _fail(f"internal: {type(error).__name__}: {error}", code=1, debug=debug, hint=hint)
     sys.exit(code or 0)
+
+
+def _fail_to_print(error: OSError, *, debug: bool) -> NoReturn:
+    """Say that standard output took nothing more, and where the result is nevertheless."""
+    said = f"standard output cannot be written: {error.strerror or error}"
+    message = "; ".join(filter(None, (said, kept.sentence())))
+    _fail(message, code=1, debug=debug, hint=room_hint(error, "send it elsewhere"))
 
 
 def _system_hint(error: OSError) -> str:

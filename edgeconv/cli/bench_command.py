@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.bench_files import files_named, inside_bundles
 from edgeconv.cli.bench_options import BenchSettings, measuring
 from edgeconv.cli.command_class import Command
@@ -165,10 +166,11 @@ def command(settings: BenchSettings) -> None:
         from edgeconv.report.html.sections import result_section, write_page
 
         write_page(settings.page, "Measurements", [result_section(measured.result)])
+        kept.made(settings.page)
     if measured.cut is not None:
         out = settings.out
-        kept = f"what came before is in {out}" if out else "what came before is shown, not kept"
-        raise MeasurementError(f"{measured.cut}; {kept}", after_result=True)
+        rest = f"what came before is in {out}" if out else "what came before is shown, not kept"
+        raise MeasurementError(f"{measured.cut}; {rest}", after_result=True)
     if sides is not None:
         _gate(sides, measured.result, settings)
     elif not (settings.as_json or settings.quiet):

@@ -17,7 +17,7 @@ from typing import IO, NoReturn
 
 import click
 
-from edgeconv.cli import main
+from edgeconv.cli import kept, main
 from edgeconv.cli.bench_boards import warn_of_another_board
 from edgeconv.cli.bench_options import EMULATED, BenchSettings
 from edgeconv.cli.bench_session import NOTHING_KEPT
@@ -135,6 +135,9 @@ def bench_side_by_side(settings: BenchSettings, pools: Sequence[Pool]) -> None:
     asked = [Asked(pool, result) for pool, result in zip(pools, results, strict=True)]
     with temporary_folder() as folder:
         _measure(asked, settings, folder)
+        if not all(each.failure for each in asked):
+            kept.made(*([settings.out] if settings.out is not None else []))
+            kept.made(*([] if settings.no_history else ["the history"]))
         _print(asked, as_json=settings.as_json)
         failed = [each for each in asked if each.failure is not None]
         if failed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgeconv.cli.comparing import max_time_option
-from edgeconv.cli.values import NearChoice, Share, Threads, given_options
+from edgeconv.cli.values import FiniteRange, NearChoice, Share, Threads, given_options
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,21 +42,21 @@ _MEASURING = (
     ),
     click.option(
         "--seconds",
-        type=click.FloatRange(0, 86400),
+        type=FiniteRange(0, 86400),
         default=1.0,
         show_default=True,
         help="Seconds that each process measures at least; --runs must be reached as well.",
     ),
     click.option(
         "--max-seconds",
-        type=click.FloatRange(0, 86400, min_open=True),
+        type=FiniteRange(0, 86400, min_open=True),
         default=60.0,
         show_default=True,
         help="Seconds after which a process stops, even if --runs is not reached.",
     ),
     click.option(
         "--warmup",
-        type=click.FloatRange(0, 3600),
+        type=FiniteRange(0, 3600),
         default=0.5,
         show_default=True,
         help="Seconds of warm-up at least; it continues until the latency is stable.",
@@ -71,7 +71,7 @@ _MEASURING = (
     ),
     click.option(
         "--detect",
-        type=Share("percent", "3%", 1.0),
+        type=Share("percent", "3%", 1.0, inside=True),
         help="Measure until a difference of so much between the files would be found (of one file, "
         "against another such measurement), but no longer than --max-repetitions.",
     ),

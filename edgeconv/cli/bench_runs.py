@@ -15,7 +15,7 @@ from edgeconv.bench import BenchOptions, BenchResult, Journal
 from edgeconv.bench.end_to_end import EndToEndResult
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.bench.together import TogetherResult
-from edgeconv.cli import bench_session
+from edgeconv.cli import bench_session, kept
 from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.cli.remembering import remember
@@ -62,10 +62,12 @@ def measure(
     with bench_session.keeping(journal, total):
         with progress("Measuring", settings.quiet) as show:
             result = bench_session.measure_all(files, journal, show)
+        kept.made()
         if isinstance(result, BenchResult) and not settings.no_history:
             remember(result, settings.store)
         if out is not None:
             result.save(out)
+            kept.made(out)
     journal.remove()
     return _drawn(result)
 
@@ -139,8 +141,10 @@ def profile_on(
 
 def _saved(measured: Measured[R], settings: BenchSettings) -> Measured[R]:
     """The same, after its result was written where the settings say."""
+    kept.made()
     if settings.out is not None:
         measured.result.save(settings.out)
+        kept.made(settings.out)
     return measured
 
 

@@ -117,7 +117,7 @@ def measure_all(
 def keeping(journal: Journal, total: int) -> Iterator[None]:
     """Say in the error what was kept of the measurement and how to continue.
 
-    Nothing is kept of a measurement that finished no process.
+    Nothing is kept of a measurement of which no process has ended.
 
     Raises:
         UsageError: The measurement refused the request.
@@ -128,19 +128,29 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
     try:
         yield
     except UsageError:
-        if not journal.finished:
+        if not journal.has_processes:
             journal.remove()
         raise
     except (KeyboardInterrupt, EdgeconvError, OSError) as error:
-        done = len(journal.finished)
-        if journal.path is None or not done:
+        if journal.path is None or not journal.has_processes:
             journal.remove()
             if isinstance(error, KeyboardInterrupt):
                 raise MeasurementError(f"interrupted; {NOTHING_KEPT}") from error
             raise
         command = f"edgeconv bench --resume {shlex.quote(str(journal.path))}"
-        kept = f"{done} of {total} processes {'is' if done == 1 else 'are'} kept"
+        kept = _kept(journal, total)
         hints = [error.hint] if isinstance(error, EdgeconvError) and error.hint else []
         hint = "; ".join([*hints, f"continue with `{command}`"])
         kind = BusyDevice if isinstance(error, BusyDevice) else MeasurementError
         raise kind(f"{why_cut(error)}; {kept}", hint=hint) from error
+
+
+def _kept(journal: Journal, total: int) -> str:
+    """What a journal has of the processes of its measurement; --detect decides on their number."""
+    done = len(journal.finished)
+    verb = "is" if done == 1 else "are"
+    if not done:
+        return "no process was left in peace, and what they measured is kept"
+    if journal.session.options.detect:
+        return f"{done} process{'' if done == 1 else 'es'} {verb} kept"
+    return f"{done} of {total} processes {verb} kept"

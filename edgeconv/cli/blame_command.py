@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_file, complete_model
 from edgeconv.cli.next_command import suggest
@@ -153,10 +154,12 @@ def command(settings: BlameSettings) -> None:
         from edgeconv.whole_file import write_whole
 
         write_whole(plot, draw(found))
+        kept.made(plot)
     if settings.page is not None:
         from edgeconv.report.html.sections import result_section, write_page
 
         write_page(settings.page, found.model, [result_section(found)])
+        kept.made(settings.page)
     if settings.as_json:
         echo_json(found)
         return

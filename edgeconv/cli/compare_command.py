@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, terms_of
 from edgeconv.cli.completions import complete_file
@@ -85,6 +86,7 @@ def command(settings: CompareSettings) -> None:
         if remarks:
             sections.append(Section("Results without a partner", notes=tuple(remarks)))
         write_page(settings.page, f"Comparison of {names}", sections)
+        kept.made(settings.page)
     if settings.outputs.as_json:
         from edgeconv.report.documents import ComparisonDocument
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.completions import complete_board, complete_device
 from edgeconv.cli.next_command import suggest
@@ -140,6 +141,7 @@ def runner(out: Path) -> None:
 
     with runner_archive() as archive:
         write_whole(out, archive.read_bytes())
+        kept.made(out)
     echo_line(f"wrote {out}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
@@ -109,15 +110,18 @@ def command(settings: EvaluateSettings) -> None:
     started = datetime.now(timezone.utc)
     loaded = Bundle.load(settings.bundle)
     result, where = _evaluated(settings, loaded, pictures)
+    kept.made()
     if not settings.no_history:
         run = history_run(result, started, where)
         remember(result, settings.store, run)
     if settings.out is not None:
         result.save(settings.out)
+        kept.made(settings.out)
     if settings.page is not None:
         from edgeconv.report.html.sections import result_section, write_page
 
         write_page(settings.page, loaded.manifest.model, [result_section(result)])
+        kept.made(settings.page)
     if settings.as_json:
         echo_json(result)
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_device, complete_file, complete_model
 from edgeconv.cli.next_command import suggest
@@ -324,6 +325,7 @@ def command(settings: ExportSettings) -> None:
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
         result, failed = _carry_out(resolved, timed_on)
+        kept.made(result.met().path)
     _print(result, settings, times.seconds)
     if settings.device is not None and not silent:
         _point_out_slow_int8(result.met(), settings.device, request.runtime)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import (
     across_option,
@@ -195,6 +196,7 @@ def _write_page(settings: GateSettings, page: Path, gates: Gates) -> None:
         sections.append(Section("Results without a partner", notes=unmatched))
     title = f"{settings.result} against {settings.baseline}: {gates.outcome.value}"
     write_page(page, title, sections)
+    kept.made(page)
 
 
 def _reports(

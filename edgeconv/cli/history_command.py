@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
@@ -127,6 +128,7 @@ def _export(history: History, settings: HistorySettings, form: str, path: Path) 
     limit = settings.limit if "limit" in given() and not settings.everything else None
     entries = history.entries(pattern=settings.pattern, limit=limit)
     write_table(entries, TableFormat(form), path)
+    kept.made(path)
     files = "1 measured file" if len(entries) == 1 else f"{len(entries)} measured files"
     echo_line(f"wrote {path}: {files}")
 

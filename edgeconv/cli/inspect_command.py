@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Bundle
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
-from edgeconv.report.output import echo_json
+from edgeconv.report.output import echo_json, echo_sentence
 from edgeconv.report.stacked import print_facts, stacked
 from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_count
@@ -104,8 +105,10 @@ def _draw(settings: InspectSettings) -> None:
     nodes, title = drawn_nodes(settings.path), settings.path.name
     if settings.svg is not None:
         write_whole(settings.svg, graph_svg(nodes, title))
+        kept.made(settings.svg)
     if settings.html is not None:
         write_whole(settings.html, graph_page(nodes, title))
+        kept.made(settings.html)
 
 
 def _inspect_bundle(path: Path) -> BundleReport:
@@ -138,7 +141,7 @@ def _print_file(report: FileReport) -> None:
     ]
     out.print(stacked([Column("operator"), *_numeric("version", "count", "MACs")], rows))
     for note in report.notes:
-        out.print(f"Note: {note}.")
+        echo_sentence(f"Note: {note}.")
 
 
 def _numeric(*names: str) -> list[Column]:
@@ -156,7 +159,7 @@ def _print_bundle(report: BundleReport) -> None:
         out.print()
     for file in report.files:
         for note in file.notes:
-            out.print(f"Note on {Path(file.path).name}: {note}.")
+            echo_sentence(f"Note on {Path(file.path).name}: {note}.")
 
 
 def _figures(report: FileReport) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
@@ -69,6 +70,6 @@ def command(settings: PredictSettings) -> None:
         with progress(f"Reaching {settings.device}", quiet=settings.device is None):
             place = stack.enter_context(place_of(settings.device))
         with redirect_stdout(results()):  # the script of the bundle prints the answer
-            predict(bundle, settings.given, settings.file, settings.out, place)
+            predict(bundle, settings.given, settings.file, settings.out, place, wrote=kept.made)
     device = () if settings.device is None else ("--device", settings.device)
     suggest("bench", settings.bundle, *device)

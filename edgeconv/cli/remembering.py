@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeconv.cli import kept
 from edgeconv.errors import EdgeconvError
 from edgeconv.report.tables import print_notes
 
@@ -25,7 +26,8 @@ def remember(result: Versioned, store: str | None, run: HistoryRun | None = None
     from edgeconv.store.revision import current_revision
 
     try:
-        History.at(store).add(result, current_revision(Path.cwd()), run)
+        number = History.at(store).add(result, current_revision(Path.cwd()), run)
+        kept.made(f"run {number} of the history")
     except (EdgeconvError, OSError) as error:
         why = error.message if isinstance(error, EdgeconvError) else str(error)
         print_notes([f"not kept in the history: {why}"])

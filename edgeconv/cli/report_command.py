@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
-from edgeconv.errors import UsageError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.near_names import near_paths
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def command(settings: ReportSettings) -> None:
     subject = _read(settings.paths, settings.store)
     sections = sections_of(subject.bundles, subject.results)
     write_page(settings.out, settings.title or _title(subject), sections)
+    kept.made(settings.out)
     echo_line(f"wrote {settings.out}")
     _suggest(subject)
 
@@ -115,7 +117,12 @@ def _read_result(path: Path) -> Versioned:
         kind = Head.model_validate_json(read_document(path)).kind
     except ValueError:
         kind = None
-    return kinds[kind].load(path) if kind in kinds else read_result(path)
+    if kind not in kinds:
+        return read_result(path)
+    try:
+        return kinds[kind].load(path)
+    except EdgeconvError as error:  # here the file is what was asked for
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def _read(paths: tuple[Path, ...], store: str | None) -> _Subject:

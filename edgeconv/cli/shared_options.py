@@ -62,7 +62,7 @@ _NETWORK = (
     click.option(
         "--weights",
         type=click.Path(path_type=Path),
-        help=".safetensors, .pth, .pt, .ckpt, .bin or .pth.tar file to load.",
+        help=".safetensors, .pth, .pt, .ckpt, .bin, .pth.tar or .npz file to load.",
     ),
     click.option(
         "--weights-key",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
@@ -140,6 +141,7 @@ def run(settings: RunSettings) -> None:
     with progress("Sweeping", settings.quiet or settings.as_json) as show:
         result = sweep(plan, cache, show, scheduler=settings.scheduler, workers=settings.workers)
     result.save(settings.out)
+    kept.made(settings.out)
     if settings.as_json:
         echo_json(result)
     else:
@@ -235,6 +237,7 @@ def best(settings: BestSettings) -> None:
 
         with staged(settings.out, force=False) as stage:
             copy_files(bundle.path, stage)
+        kept.made(settings.out)
     if settings.as_json:
         _echo_best(row, limits)
     else:
@@ -260,6 +263,7 @@ def _show_chain(row: ChainRow, limits: Limits, settings: BestSettings) -> None:
                 confidence=row.confidence, thresholds=row.thresholds, stages=tuple(names)
             )
             (stage / CHAIN).write_text(about.model_dump_json(indent=2) + "\n", "utf-8")
+        kept.made(settings.out)
         files = [f"{settings.out}/{name}" for name in names]
     if settings.as_json:
         _echo_best(row, limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -30,6 +31,8 @@ else:
 
 
 T = TypeVar("T")
+# float() also takes underscores, digits of other scripts, and words such as "inf".
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+")
 
 
 def given() -> set[str]:
@@ -94,7 +97,7 @@ class EnumChoice(NearChoice):
 
     def __init__(self, members: Iterable[Enum]) -> None:
         self.members = {str(member.value): member for member in members}
-        super().__init__(list(self.members))
+        super().__init__(list(self.members), case_sensitive=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Enum:
         """Turn the text into its member."""
@@ -102,10 +105,17 @@ class EnumChoice(NearChoice):
 
 
 class Share(ParamType[float]):
-    """Hundredths, such as ``3%`` or ``3``, as a share from 0 up to ``most``."""
+    """Hundredths, such as ``3%`` or ``3``, as a share from 0 up to ``most``.
 
-    def __init__(self, name: str, example: str, most: float) -> None:
-        self.name, self.example, self.most = name, example, most
+    Args:
+        name: What the help calls the value.
+        example: A value for messages.
+        most: The largest share.
+        inside: Whether neither 0 nor ``most`` itself is allowed.
+    """
+
+    def __init__(self, name: str, example: str, most: float, *, inside: bool = False) -> None:
+        self.name, self.example, self.most, self.inside = name, example, most, inside
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -113,14 +123,36 @@ class Share(ParamType[float]):
         """The share; anything else is a usage error."""
         if isinstance(value, float):
             return value
-        try:
-            share = float(str(value).removesuffix("%")) / 100
-        except ValueError:
-            share = math.nan
-        if not 0 <= share <= self.most:
-            bounds = "0 up" if self.most > 1 else f"0 to {100 * self.most:g}"
-            self.fail(f"{value} is not a number from {bounds} such as {self.example}", param, ctx)
+        share = _hundredths(str(value).removesuffix("%"))
+        if not (0 < share < self.most if self.inside else 0 <= share <= self.most):
+            self.fail(
+                f"{value} is not a number {self._bounds()} such as {self.example}", param, ctx
+            )
         return share
+
+    def _bounds(self) -> str:
+        if self.inside:
+            return f"above 0 and below {100 * self.most:g}"
+        return "from 0 up" if self.most > 1 else f"from 0 to {100 * self.most:g}"
+
+
+def _hundredths(text: str) -> float:
+    """A number of percent as a share; not a number if it is none as people write them."""
+    number = text.strip()
+    return float(number) / 100 if _NUMBER.fullmatch(number) else math.nan
+
+
+class FiniteRange(click.FloatRange):
+    """A number within a range; click lets "nan" into every one."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; anything else is a usage error."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number", param, ctx)
+        return float(number)
 
 
 class Threads(ParamType[int | tuple[int, ...]]):
@@ -227,10 +259,7 @@ def numbers(text: str) -> tuple[float, ...]:
 def percent(text: str) -> float:
     """Read ``1%`` or ``0.5 %`` as a share: 0.01, 0.005."""
     number = text.strip().removesuffix("%")
-    try:
-        share = float(number) / 100
-    except ValueError:
-        share = -1.0
+    share = _hundredths(number)
     if number == text.strip() or not 0 <= share < 1:
         raise click.BadParameter(f"{text!r} is not a percentage such as 1%")
     return share

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgeconv.cli import kept
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.errors import UsageError
 from edgeconv.printable import printable_lines
@@ -85,8 +86,10 @@ class VerdictOutputs:
         text = printable_lines(markdown) + "\n"
         if self.markdown is not None and not self.prints_markdown:
             write_whole(self.markdown, text)
+            kept.made(self.markdown)
         if self.junit is not None:
             write_whole(self.junit, junit(title, cases))
+            kept.made(self.junit)
         if summary := os.environ.get(STEP_SUMMARY):
             _add_to_summary(Path(summary), text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from edgeconv.bundle import Bundle, Manifest, Shown
 from edgeconv.companion.network import image_input, shown
 from edgeconv.companion.write import run_script
-from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, first_line
+from edgeconv.errors import NO_ROOM, BundleError, DataError, EdgeconvError, UsageError, first_line
 from edgeconv.near_names import did_you_mean, near_paths
 from edgeconv.place import Place
 from edgeconv.whole_file import whole_file
@@ -26,6 +27,8 @@ def predict(
     file: str | None = None,
     out: Path | None = None,
     place: Place | None = None,
+    *,
+    wrote: Callable[[str], None] = lambda out: None,
 ) -> None:
     """Run a file and print what it says.
 
@@ -38,6 +41,7 @@ def predict(
         file: The name of the model file; by default the first one whose runtime is installed.
         out: Where the mask, the boxes or the outputs go.
         place: Where the file is run; the input is prepared and the answer shown here.
+        wrote: Called with the name of the file that was written, before more is printed.
 
     Raises:
         UsageError: There is no such file, or nothing to write.
@@ -57,7 +61,7 @@ def predict(
     script: dict[str, Any] = {"__name__": "edgeconv_run"}
     try:
         exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
-        script["written"] = _written
+        script["written"] = partial(_written, wrote=wrote)
         script["read"] = _reading(script["read"], bundle.manifest)
         if place is not None:
             script["load"] = lambda wanted: _loaded_there(bundle, wanted, place)
@@ -77,16 +81,25 @@ def predict(
         ) from error
     except (EdgeconvError, BrokenPipeError):  # the latter: the reader left
         raise
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:  # of standard output
+            raise
+        raise _not_run(given, error) from error
     except Exception as error:  # each runtime raises its own for an input that it refuses
-        raise DataError(f"{given} cannot be run: {first_line(error)}") from error
+        raise _not_run(given, error) from error
+
+
+def _not_run(given: Path, error: Exception) -> DataError:
+    return DataError(f"{given} cannot be run: {first_line(error)}")
 
 
 @contextmanager
-def _written(out: str) -> Iterator[str]:
+def _written(out: str, *, wrote: Callable[[str], None]) -> Iterator[str]:
     """What the script's ``written`` does, with what :func:`whole_file` does besides."""
     try:
         with whole_file(Path(out)) as part:
             yield str(part)
+        wrote(out)
     except ValueError as error:  # no format has such a suffix
         raise UsageError(f"{out} cannot be written: {error}", hint="name a .png") from error
 

@@ -13,16 +13,20 @@ from edgeconv.units import format_count, format_duration
 if TYPE_CHECKING:
     from edgeconv.store.history import Entry
 
-COLUMNS = (
-    Column("File"),
-    Column("Run", numeric=True),
-    Column("When (UTC)"),
-    Column("Device"),
-    Column("Revision", spare=True),
-    Column("Runtime", spare=True),
-    Column("Threads", numeric=True, spare=True),
-    Column("Median [95 % interval], count or accuracy", numeric=True),
-)
+
+def _columns(entries: Sequence[Entry]) -> tuple[Column, ...]:
+    several = any(entry.threads not in (None, 1) for entry in entries)
+    return (
+        Column("File"),
+        Column("Run", numeric=True),
+        Column("When (UTC)"),
+        Column("Device"),
+        Column("Revision", spare=True),
+        Column("Runtime", spare=True),
+        # Without it, the rows of a sweep over threads would look like one file measured twice.
+        Column("Threads", numeric=True, spare=not several),
+        Column("Median [95 % interval], count or accuracy", numeric=True),
+    )
 
 
 def print_history(entries: Sequence[Entry], *, wide: bool) -> None:
@@ -40,7 +44,7 @@ def print_history(entries: Sequence[Entry], *, wide: bool) -> None:
         )
         for entry in entries
     ]
-    print_fitted(COLUMNS, rows, wide=wide)
+    print_fitted(_columns(entries), rows, wide=wide)
 
 
 def notes(entries: Sequence[Entry]) -> list[str]:

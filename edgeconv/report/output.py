@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from edgeconv.errors import NO_ROOM
 from edgeconv.printable import in_plain_characters, printable, printable_json, printable_lines
 from edgeconv.wrapping import for_terminal
 
@@ -68,6 +69,17 @@ def _open_missing_descriptors() -> None:
     while (opened := os.open(os.devnull, os.O_RDWR)) < 3:  # the lowest number that is free
         pass
     os.close(opened)
+
+
+def is_of_printing(error: OSError) -> bool:
+    """Whether an error is of standard output, which took no more of what was printed."""
+    try:
+        results().flush()
+    except OSError:
+        return True
+    # What is larger than its buffer is given up at once, and no longer there to be written. An
+    # error of any other file without room has its name, or was made one of ours.
+    return error.errno in NO_ROOM and error.filename is None
 
 
 def give_up_streams() -> None:

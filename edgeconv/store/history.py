@@ -18,7 +18,7 @@ from sqlalchemy.types import NullType
 from edgeconv.bench.compare.kinds import KINDS, kind_named, kind_of
 from edgeconv.bench.history_run import HistoryRun
 from edgeconv.bench.sessions import NOT_KNOWN, Between, SessionFigure, between_sessions
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import DataError, MeasurementError, UsageError
 from edgeconv.limits import UNPACKED_BYTES
 from edgeconv.store.database import Database
 from edgeconv.store.location import default_path
@@ -249,7 +249,7 @@ class History:
             raise self.database.unusable("a result is damaged") from error
         try:
             result: Versioned = kind_named(kind).result.parse(text, str(self.database))
-        except MeasurementError as error:
+        except (MeasurementError, DataError) as error:  # it is the history that is damaged
             raise UsageError(error.message, hint=error.hint) from error
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgeconv.store.revision import commit_of
 from edgeconv.versioned import Head, Versioned, read_document
 
 SUFFIX = ".json"
+ONLY_SHOWN = ("operators", "sustained", "together", "end-to-end", "blame", "sweep")  # by a report
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,14 @@ def read_result(path: Path) -> Versioned:
     """
     try:
         text = read_document(path)
-        kind = kind_named(Head.model_validate_json(text).kind)
+        named = Head.model_validate_json(text).kind
+        if named in ONLY_SHOWN:
+            raise UsageError(
+                f"{path} is a result of kind {named}, which is not compared",
+                hint=f"look at it with `edgeconv report {shlex.quote(str(path))}`; what is "
+                "compared are latencies, instruction counts and accuracies",
+            )
+        kind = kind_named(named)
         result: Versioned = kind.result.parse(text, path)
     except ValidationError as error:
         raise UsageError(

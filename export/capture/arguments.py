@@ -70,10 +70,17 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Call:
-    """An example with positional and keyword arguments."""
+    """An example with positional and keyword arguments.
+
+    Attributes:
+        args: By position.
+        kwargs: By name.
+        open_batch: Whether what is called takes other sizes of the first dimension, too.
+    """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    open_batch: bool = False
 
 
 class Called(Wrapped):

@@ -66,8 +66,9 @@ def bind(
             arguments = _rebatched(arguments, batch)
     else:
         arguments = _one_image(source, network, size, batch)
-    # A program that is complete has the batch that it was exported with, or an open one.
-    stays = batch is not None or dynamic or isinstance(source.example, Call)
+    # A program whose batch is fixed has the one that it was exported with.
+    fixed = isinstance(source.example, Call) and not source.example.open_batch
+    stays = batch is not None or dynamic or fixed
     if arguments.stated_by is StatedBy.EXAMPLE and not stays:
         warn_of_batch([info.shape for info in arguments.inputs])
     return replace(source, network=Called(network, arguments))

@@ -52,8 +52,13 @@ def _module_of(where: str) -> ModuleType:
     return _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
 
 
-def from_factory(spec: str, args: ModelArgs) -> Source:
+def from_factory(spec: str, args: ModelArgs, weights: Path | None = None) -> Source:
     """Build the network that ``file.py:factory`` or ``package.module:factory`` names.
+
+    Args:
+        spec: What the user wrote.
+        args: What the factory is called with.
+        weights: A checkpoint, whose settings may be the arguments that are missing.
 
     Raises:
         UsageError: There is no such factory, or it makes something else.
@@ -84,7 +89,7 @@ def from_factory(spec: str, args: ModelArgs) -> Source:
             f"{spec} is of type {type(factory).__name__}, not a callable or an nn.Module",
             hint="name a function that returns a network, or a class of one",
         )
-    _refuse_unknown_arguments(spec, factory, args)
+    _refuse_unknown_arguments(spec, factory, args, weights)
     try:
         network = factory(**args)
     except (Exception, SystemExit) as error:  # the user's own code: anything can come out of it
@@ -99,7 +104,8 @@ def from_factory(spec: str, args: ModelArgs) -> Source:
             f"{spec} returned an object of type {type(network).__name__}, not an nn.Module",
             hint="name a function that returns the network",
         )
-    return Source(spec, network, example=_example(network, beside, spec))
+    example = _example(network, beside, spec)
+    return Source(spec, network, args=args, factory=factory, example=example)
 
 
 def example_of(network: nn.Module) -> Any:
@@ -153,13 +159,15 @@ def _listed(module: ModuleType, where: str) -> str:
     return " or ".join(names[:_MOST_LISTED]) or f"{where}:NAME, a function that returns the module"
 
 
-def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: ModelArgs) -> None:
+def _refuse_unknown_arguments(
+    spec: str, factory: Callable[..., Any], args: ModelArgs, weights: Path | None
+) -> None:
     try:
         inspect.signature(factory).bind(**args)
     except TypeError as error:
         raise UsageError(
             f"{spec} cannot be called with these arguments: {error}",
-            hint=argument_hint(error, factory),
+            hint=argument_hint(error, factory, args, weights),
         ) from error
     except ValueError:  # built-in callables have no signature; the call itself will fail
         return

@@ -35,6 +35,7 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
     shape = input_size
     is_sequence = len(card) == 2 if card else isinstance(first, nn.Conv1d)
     if isinstance(input_size, InputShape):
+        _refuse_without_batch(source, first, input_size)
         shape = input_size.sample
     elif len(input_size) == 2 and not is_sequence:
         channels = first.in_channels if isinstance(first, nn.Conv2d) else 3
@@ -46,6 +47,19 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
             hint="leave --input-size out, or give as many numbers",
         )
     return shape
+
+
+def _refuse_without_batch(source: Source, first: nn.Module | None, shape: InputShape) -> None:
+    """Refuse a whole shape that lacks the batch: PyTorch's convolutions would run on it."""
+    if not isinstance(first, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        return
+    if len(shape) != first.weight.ndim - 1 or first.in_channels != shape[0]:
+        return
+    raise UsageError(
+        f"{source.spec} begins with a {type(first).__name__}, and the whole shape "
+        f"{','.join(map(str, shape))} has no batch in front",
+        hint=f"pass --input-size {','.join(map(str, (1, *shape)))}",
+    )
 
 
 # What images have: gray, color, and color with transparency or depth.

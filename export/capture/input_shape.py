@@ -28,6 +28,9 @@ _OTHER_NAMES = {
     "boolean": "bool",
 }
 
+_MOST_SIDES = 3
+"""Of a size without the batch; more numbers are a whole shape."""
+
 _FORM = "NAME:SHAPE or NAME:SHAPE:DTYPE, as in ids:1,16:int64, or NAME=VALUE for what is no tensor"
 
 
@@ -67,15 +70,15 @@ def parse_size(text: str) -> tuple[int, ...]:
 
     Returns:
         (height, width) for ``224`` (a square) or ``192x160``, (channels, height, width) for
-        ``1x28x28``, and an :class:`InputShape` for a whole shape, batch first, with commas:
-        ``1,12,8``.
+        ``1x28x28``, and an :class:`InputShape` for a whole shape, batch first: with commas, as in
+        ``1,12,8``, or of more numbers than a size has, as in ``1x3x28x28``.
 
     Raises:
         UsageError: The text has another form.
     """
     whole = "," in text
     parts = text.lower().replace("×", "x").split("," if whole else "x")
-    if (len(parts) > 3 and not whole) or not all(map(_is_count, parts)):
+    if not all(map(_is_count, parts)):
         raise UsageError(
             f"{text!r} is not a size such as 224, 192x160 or 1x28x28, nor a whole shape, batch "
             "first, with commas, such as 1,2,8,16,16",
@@ -84,7 +87,7 @@ def parse_size(text: str) -> tuple[int, ...]:
     sides = tuple(int(part) for part in parts)
     if whole:
         return InputShape(sides)
-    return sides * 2 if len(sides) == 1 else sides
+    return sides * 2 if len(sides) == 1 else whole_or_size(sides)
 
 
 def _is_count(text: str) -> bool:
@@ -170,6 +173,12 @@ def _literal(text: str) -> str | int | float | bool | None:
         return text
 
 
+def whole_or_size(sides: tuple[int, ...]) -> tuple[int, ...]:
+    """A tuple of sizes; one of more numbers than a size has is a whole shape, batch first."""
+    whole = len(sides) > _MOST_SIDES and min(sides) > 0
+    return InputShape(sides) if whole else sides
+
+
 def check_input_size(size: tuple[int, ...] | None, batch: int | None) -> None:
     """Refuse an input size that has no form of one, or that contradicts the batch.
 
@@ -183,16 +192,10 @@ def check_input_size(size: tuple[int, ...] | None, batch: int | None) -> None:
                 "begins with the batch",
                 hint="leave --batch out",
             )
-    elif size is not None and len(size) not in (1, 2, 3):
-        if len(size) == 4 and size[0] == 1:  # the shape of a batch of one, not that of a volume
-            whole = tuple(size)
-            raise UsageError(
-                f"an input size has one to three numbers, without the batch, not {whole}",
-                hint=f"pass {whole[1:]}, or the whole shape as InputShape({whole})",
-            )
+    elif size is not None and not size:
         raise UsageError(
-            f"an input size has one to three numbers, not {len(size)}",
+            "an input size has at least one number",
             hint="give height and width, or channels, height and width; for sequences channels and "
             "length, for vectors the number of features, and for any other input its whole shape, "
-            f"batch first: InputShape({(1, *size)})",
+            "batch first: InputShape((1, 12, 8))",
         )

@@ -125,8 +125,7 @@ def _traced(
         except Exception as error:  # the user's forward() may raise anything
             if counter.error is not None:  # whoever is informed may end the export
                 raise counter.error from None
-            shapes = ", ".join("×".join(map(str, tensor.shape)) for tensor in inputs)
-            raise untraceable(name_of(network), traced, shapes, error) from error
+            raise untraceable(name_of(network), traced, inputs, error) from error
 
 
 def _written(

@@ -24,6 +24,7 @@ from edgeconv.export.capture.read_onnx import MAX_PROTO_BYTES, read_onnx_file
 from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
 from edgeconv.export.capture.sizes import refuse_huge_values
+from edgeconv.export.capture.stated_types import misfit
 from edgeconv.export.capture.transposed_pads import state_pads
 from edgeconv.export.capture.well_formed import without_functions
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
@@ -98,7 +99,7 @@ def capture_file(
         _refuse_input_shapes(proto, path)
         _refuse_lost_statistics(proto, path)
         state_pads(proto, path)
-        _fix_shapes(proto, path, input_size, batch, stated or {}, traced, from_example)
+        opened = _fix_shapes(proto, path, input_size, batch, stated or {}, traced, from_example)
         proto = without_functions(proto)
         if opset is None:
             proto = _raised(proto, min(liked_opset, highest_opset))
@@ -108,18 +109,15 @@ def capture_file(
         state_sizes(proto, path)
         in_float32 = write_in_float32(proto, path, kinds)
         proto = in_float32 or proto
+        for node in proto.graph.node:
+            # Later passes would number what has no name; its result is found in the file.
+            node.name = node.name or next(filter(None, node.output), "")
         try:
             state_loop_shapes(proto)
             proto = _inferred(proto)
         except Exception as error:
-            raise CaptureError(
-                f"{path}: shapes do not fit together: {first_line(error)}",
-                hint="check the sizes with --input NAME:SHAPE",
-            ) from error
+            raise misfit(path, error, proto, opened) from error
         refuse_huge_values(proto, path)
-        for node in proto.graph.node:
-            # Later passes would number what has no name; its result is found in the file.
-            node.name = node.name or next(filter(None, node.output), "")
         if in_float32 is not None:
             itself = in_float32.SerializeToString()
         return CapturedFile(ir.from_proto(proto), itself)
@@ -214,8 +212,8 @@ def _fix_shapes(
     stated: Mapping[str, tuple[int, ...]],
     traced: int | None = None,
     from_example: bool = False,
-) -> None:
-    """Make the graph's inputs static.
+) -> bool:
+    """Make the graph's inputs static, and say whether any was open.
 
     The batch is that of the inputs that leave it open, if there are any; others keep their size.
     Where an input was open, the stated shapes of other values are dropped: shape inference makes
@@ -276,6 +274,7 @@ def _fix_shapes(
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
+    return opened
 
 
 def _refuse_fixed(
@@ -400,6 +399,17 @@ def _convert_opset(
         ) from error
 
 
+def _without_domain(domain: str) -> str:
+    remedy = "export the network with standard operators only"
+    if domain == DOMAIN:
+        remedy += ", pass it as it was before ONNX Runtime optimized it"
+    elif domain == "ai.onnx.ml":
+        remedy = "compute what scikit-learn made of it outside"
+    else:
+        remedy += ", write the operator as a function of the file"
+    return f"{remedy}, or export the part before with --cut-outputs"
+
+
 def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """``proto`` with the operators of ONNX Runtime's own written as those of the standard.
 
@@ -416,7 +426,6 @@ def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             raise CaptureError(
                 f"{path}: {node.name or node.output[0]} ({node.op_type}) is an operator of the "
                 f"domain {node.domain!r}",
-                hint="export the network with standard operators only, pass it as it was before "
-                "ONNX Runtime optimized it, or export the part before with --cut-outputs",
+                hint=_without_domain(node.domain),
             )
     return proto

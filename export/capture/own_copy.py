@@ -7,6 +7,8 @@ import logging
 
 import torch
 from torch import fx, nn
+from torch.nn.parameter import is_lazy
+from torch.optim.swa_utils import AveragedModel
 from torch.utils import _pytree as pytree
 
 from edgeconv.errors import DataError, UsageError, first_line
@@ -14,11 +16,18 @@ from edgeconv.export.quiet import quiet_python
 
 logger = logging.getLogger(__name__)
 
+_OF_TENSORS = "pass file.py:factory, or keep no tensors that need a gradient as attributes"
+_OF_SHARDS = (
+    "gather its weights with torch.distributed.checkpoint.state_dict.get_model_state_dict and "
+    "full_state_dict=True, load them into a network that is not sharded, and pass that"
+)
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+
 
 def own_copy(network: nn.Module) -> nn.Module:
     """Copy the caller's module, so that its mode, device and parameters stay as they are.
 
-    What only wraps a network is taken off: torch.compile, DataParallel.
+    What only wraps a network is taken off: torch.compile, DataParallel, an average of weights.
 
     Raises:
         UsageError: The module cannot be copied.
@@ -32,7 +41,7 @@ def own_copy(network: nn.Module) -> nn.Module:
     except Exception as error:  # the user's own __deepcopy__, or one of PyTorch's many reasons
         raise UsageError(
             f"{type(network).__name__} cannot be copied: {first_line(error)}",
-            hint="pass file.py:factory, or keep no tensors that need a gradient as attributes",
+            hint=_OF_SHARDS if "FSDP" in str(error) else _OF_TENSORS,
         ) from error
 
 
@@ -50,7 +59,7 @@ def _detached(network: nn.Module) -> dict[int, torch.Tensor]:
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network within what torch.compile, DataParallel or DistributedDataParallel made of it.
+    """The network within what torch.compile, DataParallel or AveragedModel made of it.
 
     Raises:
         UsageError: It is a TorchScript module, which has no Python to trace.
@@ -61,7 +70,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
             hint="pass the module that it was scripted or traced from",
         )
     inner = getattr(network, "_orig_mod", None)  # torch.compile has no public name for it
-    if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+    if isinstance(network, _WRAPPERS):
         inner = network.module
     return unwrapped(inner) if isinstance(inner, nn.Module) else network
 
@@ -75,6 +84,11 @@ def prepared(network: nn.Module) -> nn.Module:
     """
     network = unwrapped(network)
     tensors = [*network.parameters(), *network.buffers()]
+    if any(map(is_lazy, tensors)):
+        raise UsageError(
+            f"{type(network).__name__} has lazy layers (torch.nn.Lazy…) without weights",
+            hint="run it on an input once, or load weights into it, before the export",
+        )
     if any(tensor.is_meta for tensor in tensors):
         raise UsageError(
             f"{type(network).__name__} is on the meta device, without weights",

@@ -51,7 +51,21 @@ def from_program(program: ExportedProgram, spec: str = "") -> Source:
         raise CaptureError(
             "the exported program keeps no example inputs", hint="give them with --example"
         )
-    return Source(spec or type(program).__name__, module, example=Call(*example))
+    args, kwargs = example
+    call = Call(args, kwargs, open_batch=_leaves_batch_open(program))
+    return Source(spec or type(program).__name__, module, example=call)
+
+
+def _leaves_batch_open(program: ExportedProgram) -> bool:
+    """Whether the first dimension of an input is one that torch.export.Dim left open."""
+    inputs = set(program.graph_signature.user_inputs)
+    values = (node.meta.get("val") for node in program.graph.nodes if node.name in inputs)
+    return any(
+        isinstance(value, torch.Tensor)
+        and value.ndim > 0
+        and isinstance(value.shape[0], torch.SymInt)
+        for value in values
+    )
 
 
 def load_program(path: Path, args: ModelArgs) -> Source:

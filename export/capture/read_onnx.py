@@ -12,11 +12,14 @@ from edgeconv.export.capture.old_forms import write_in_forms_that_run
 from edgeconv.export.capture.old_opsets import opset_of
 from edgeconv.export.capture.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.capture.runtime_operators import DOMAIN
+from edgeconv.export.capture.schema_faults import schema_fault
 from edgeconv.export.capture.sizes import refuse_damaged_constants
+from edgeconv.export.capture.stated_types import correct_stated
 from edgeconv.export.capture.well_formed import (
     has_small_outside,
     make_well_formed,
 )
+from edgeconv.export.quiet import quiet_python
 from edgeconv.stand_in import refuse_stand_in
 
 MAX_PROTO_BYTES = 2**31 - 1
@@ -56,7 +59,8 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
     refuse_damaged_constants(proto, path)
     _refuse_ambiguous(proto, path)
     try:
-        model = ir.from_proto(proto)
+        with quiet_python():  # onnx-ir does not know sparse weights
+            model = ir.from_proto(proto)
         for tensor in (value.const_value for value in model.graph.initializers.values()):
             if isinstance(tensor, ir.ExternalTensor):
                 _refuse_outside(path, tensor)
@@ -67,11 +71,15 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         changed = make_well_formed(proto) or changed
         changed = write_in_forms_that_run(proto.graph, opset_of(proto)) or changed
         _place_in_its_domain(proto)
+        changed = correct_stated(proto, path) or changed
         proto = _with_shapes(proto, path)
         _check(proto)
     except EdgeconvError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
+        fault = schema_fault(proto, path)
+        if fault is not None:
+            raise fault from error
         raise CaptureError(
             f"{path} is not a valid ONNX file: {_one_line(error)}", hint=_remedy(str(error))
         ) from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import linecache
 import re
+import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 import torch
 from torch import fx, nn
@@ -22,8 +23,19 @@ from edgeconv.export.capture.wrapped import own_name
 _ELSEWHERE = "or export the network without this part and compute it outside"
 _FRAME = re.compile(r'File "(?P<file>.+?)", line (?P<line>\d+)')
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_TRANSFORMS = {
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "vjp",
+    "vmap",
+    "linearize",
+}
 _LIBRARY = Path(sysconfig.get_path("stdlib"))
-_OWN = Path(__file__).parent
+_OWN = Path(__file__).parents[1]
 _TORCH = Path(torch.__file__).parent
 
 
@@ -38,7 +50,7 @@ class SourceLine:
     def of_trace(cls, trace: str) -> SourceLine | None:
         """The innermost line that is not PyTorch's own in a stack that an FX node keeps."""
         places = [cls(Path(m["file"]), int(m["line"])) for m in _FRAME.finditer(trace)]
-        return next((place for place in reversed(places) if place._is_users), None)
+        return next((place for place in reversed(places) if place.is_users), None)
 
     @classmethod
     def of_error(cls, error: BaseException) -> SourceLine | None:
@@ -46,11 +58,12 @@ class SourceLine:
         found = None
         for frame, line in traceback.walk_tb(error.__traceback__):
             place = cls(Path(frame.f_code.co_filename), line)
-            found = place if place._is_users else found
+            found = place if place.is_users else found
         return found
 
     @property
-    def _is_users(self) -> bool:
+    def is_users(self) -> bool:
+        """Whether it is neither ours nor PyTorch's nor the standard library's."""
         folders = set(self.file.parents)
         library = _LIBRARY in folders and "site-packages" not in self.file.parts
         return self.file.is_file() and not library and not ({_TORCH, _OWN} & folders)
@@ -64,8 +77,21 @@ class SourceLine:
         return f"{file}:{self.line} ({code})" if code else f"{file}:{self.line}"
 
 
-def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) -> CaptureError:
-    """What to raise for a network that torch.export fails on."""
+def untraceable(
+    name: str,
+    network: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    error: Exception,
+) -> CaptureError:
+    """What to raise for a network that torch.export fails on.
+
+    Args:
+        name: What it is called.
+        network: The network.
+        inputs: What it was traced on.
+        error: What torch.export raised.
+    """
+    shapes = ", ".join("×".join(map(str, tensor.shape)) for tensor in inputs)
     message = f"torch.export cannot trace {name}"
     module = _failing_module(network, error)
     place = SourceLine.of_error(error)
@@ -96,6 +122,12 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
             hint="export the network as it is before convert or quantize_dynamic, with "
             "--calibration, or with --precision int8-dynamic",
         )
+    transform = _transform(network, inputs)
+    if transform is not None:
+        return CaptureError(
+            f"{message}: it cannot follow torch.func.{transform[0]} at {transform[1]}",
+            hint=f"write out the derivative or the batch with other operators there, {_ELSEWHERE}",
+        )
     cause = _COLORS.sub("", first_line(error))
     return CaptureError(
         f"{message} on inputs of shape {shapes}: {cause}{where}",
@@ -103,6 +135,35 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
         if place or function
         else TRACEBACK_HINT,
     )
+
+
+def _transform(network: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[str, SourceLine] | None:
+    """The first transform of torch.func that a network calls, and where; None if it calls none.
+
+    torch.export fails on some only when the network has returned, and its error says no place.
+    """
+    found: list[tuple[str, SourceLine]] = []
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        name = frame.f_code.co_name
+        if event == "call" and not found and name in _TRANSFORMS:
+            caller = frame.f_back
+            if caller is None or "functorch" not in frame.f_code.co_filename:
+                return
+            place = SourceLine(Path(caller.f_code.co_filename), caller.f_lineno)
+            if place.is_users:
+                found.append((name, place))
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        with torch.no_grad():
+            network(*inputs)
+    except Exception:  # the user's own forward(): anything can come out of it
+        return None
+    finally:
+        sys.setprofile(before)
+    return found[0] if found else None
 
 
 def inexpressible(name: str, error: Exception) -> CaptureError:
@@ -137,6 +198,11 @@ def _way_around(operator: str) -> str:
         return (
             "where its argument is one of few numbers, index a table that __init__ computes; else "
             f"write a polynomial for the range that it has, {_ELSEWHERE}"
+        )
+    if "fake_quantize" in operator:
+        return (
+            "ONNX quantizes activations to 8 bits: train with torch.quint8 or torch.qint8 in full, "
+            "or call torch.ao.quantization.disable_fake_quant on the network for its float form"
         )
     return f"write it with other operators there, {_ELSEWHERE}"
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import onnx_ir
 from torch import nn
 from torch.export import ExportedProgram
+from torch.onnx import ONNXProgram
 
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.factory import example_of, from_factory
-from edgeconv.export.capture.own_copy import own_copy, prepared
+from edgeconv.export.capture.own_copy import own_copy, prepared, unwrapped
 from edgeconv.export.capture.program import from_program, load_program
 from edgeconv.export.capture.source import Source
 from edgeconv.export.capture.weights import load_published_weights, load_weights
@@ -46,7 +48,7 @@ def resolve(
         raise UsageError(
             "--weights-key says where in a file of weights they are", hint="pass --weights, too"
         )
-    source = _find(model, args, input_size, pretrained=pretrained)
+    source = _find(model, args, input_size, weights, pretrained=pretrained)
     network = source.network
     if not isinstance(network, nn.Module):
         if weights is not None or args:
@@ -60,7 +62,7 @@ def resolve(
         _load_published(source, network, args)
         source = replace(source, untrained=False)
     if weights is not None:
-        load_weights(network, weights, weights_key)
+        load_weights(network, weights, weights_key, factory=source.factory, args=args)
         source = replace(source, untrained=False)
     return replace(source, network=prepared(network))
 
@@ -78,6 +80,7 @@ def _find(
     model: str | Path | nn.Module | ExportedProgram,
     args: ModelArgs,
     input_size: tuple[int, ...] | None,
+    weights: Path | None,
     *,
     pretrained: bool,
 ) -> Source:
@@ -89,7 +92,8 @@ def _find(
     if isinstance(model, ExportedProgram):
         source = from_program(model)
     elif isinstance(model, nn.Module):
-        source = Source(type(model).__name__, own_copy(model), example=example_of(model))
+        inner = unwrapped(model)
+        source = Source(type(inner).__name__, own_copy(inner), example=example_of(inner))
     elif not isinstance(model, str | Path):
         raise _not_a_model(model)
     elif str(model).startswith(_LIBRARIES):
@@ -102,7 +106,7 @@ def _find(
             raise not_a_file(path, "name a file of a network")
         source = Source(path.name, path) if path.suffix == ".onnx" else load_program(path, args)
     elif ":" in str(model) or (Path(model).suffix == ".py" and Path(model).is_file()):
-        source = replace(from_factory(str(model), args), args=args)
+        source = from_factory(str(model), args, weights)
     else:
         source = from_zoo(str(model), args, input_size)
     if pretrained and str(model) not in list_models():
@@ -116,13 +120,23 @@ def _find(
 
 def _not_a_model(model: object) -> UsageError:
     """What to say of an object that is passed for a network."""
-    if isinstance(model, type) or (callable(model) and not hasattr(model, "SerializeToString")):
+    kind = type(model).__name__
+    if isinstance(getattr(model, "__self__", None), nn.Module):
+        what, hint = "a method of a module", "pass the module itself"
+    elif isinstance(model, (ONNXProgram, onnx_ir.Model)):
+        save = "its save(…)" if isinstance(model, ONNXProgram) else "onnx_ir.save"
+        what, hint = f"of type {kind}", f"write it with {save}, and pass the .onnx file"
+    elif isinstance(model, type) or (callable(model) and not hasattr(model, "SerializeToString")):
         what, hint = "a class or function", "call it, and pass the module that it returns"
+    elif isinstance(model, (bytes, bytearray)) or kind == "InferenceSession":
+        what, hint = f"of type {kind}", "pass the path of its file"
+    elif isinstance(model, (list, tuple)):
+        what, hint = f"a {kind}", "call export for each network in it, with an out of its own"
     elif isinstance(model, Mapping):
         what, hint = "a dict", "load it into a module with load_state_dict, and pass the module"
     elif hasattr(model, "SerializeToString"):
         what, hint = "an ONNX model in memory", "write it with onnx.save, and pass the file"
     else:
-        what = f"of type {type(model).__name__}"
+        what = f"of type {kind}"
         hint = "pass an nn.Module, an ExportedProgram, or the name or file of a network"
     return UsageError(f"the network is {what}, not a module", hint=hint)

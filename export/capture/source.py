@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Source:
         untrained: Whether the weights are fresh random ones.
         published: Whether there are weights that ``--pretrained`` loads.
         output_names: From the network's card, in order; empty elsewhere.
+        factory: What made the network, where the user named it; None elsewhere.
     """
 
     spec: str
@@ -45,3 +47,4 @@ class Source:
     untrained: bool = False
     published: bool = False
     output_names: tuple[str, ...] = ()
+    factory: Callable[..., nn.Module] | None = None

@@ -6,8 +6,11 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+from edgeconv.export.capture.training_settings import settings_hint
+from edgeconv.model_args import ModelArgs
 from edgeconv.near_names import did_you_mean
 
 _UNEXPECTED = re.compile(
@@ -18,7 +21,12 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 _MOST_LISTED = 12
 
 
-def argument_hint(error: TypeError, factory: Callable[..., Any]) -> str:
+def argument_hint(
+    error: TypeError,
+    factory: Callable[..., Any],
+    args: ModelArgs | None = None,
+    weights: Path | None = None,
+) -> str:
     """What to do about a factory that raised ``error`` when it was called with keywords.
 
     Factories of libraries pass what they do not know on to a class, whose name is in the message.
@@ -26,10 +34,13 @@ def argument_hint(error: TypeError, factory: Callable[..., Any]) -> str:
     Args:
         error: What was raised.
         factory: The factory.
+        args: What it was called with.
+        weights: A checkpoint, whose settings may be the arguments that are missing.
     """
     missing = _MISSING.search(str(error))
     if missing is not None:
-        return f"pass --model-arg {missing[1]}=VALUE"
+        stated = None if weights is None else settings_hint(weights, factory, args or {})
+        return stated or f"pass --model-arg {missing[1]}=VALUE"
     found = _UNEXPECTED.search(str(error))
     if found is None:
         return "pass its arguments with --model-arg"

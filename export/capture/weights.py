@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -9,7 +10,9 @@ from torch import nn
 from edgeconv.errors import DataError
 from edgeconv.export.capture.checkpoint import State, read_checkpoint
 from edgeconv.export.capture.mismatch import mismatch
+from edgeconv.export.capture.training_settings import settings_hint
 from edgeconv.export.capture.weight_values import dense, refuse_lost_values
+from edgeconv.model_args import ModelArgs
 from edgeconv.models.pretrained import PretrainedError, load_pretrained
 
 
@@ -25,7 +28,14 @@ def load_published_weights(name: str, network: nn.Module) -> None:
         raise DataError(error.message, hint=error.hint) from error
 
 
-def load_weights(network: nn.Module, path: Path, key: str | None = None) -> None:
+def load_weights(
+    network: nn.Module,
+    path: Path,
+    key: str | None = None,
+    *,
+    factory: Callable[..., nn.Module] | None = None,
+    args: ModelArgs | None = None,
+) -> None:
     """Load a file of weights into ``network``; a pickle is never executed.
 
     Args:
@@ -33,6 +43,9 @@ def load_weights(network: nn.Module, path: Path, key: str | None = None) -> None
         path: A state dict, or a checkpoint that holds one; see
             :func:`edgeconv.export.capture.checkpoint.read_checkpoint`.
         key: Where in the checkpoint it is; None for the usual places.
+        factory: What made the network, if it is known; settings in the checkpoint may say how it
+            was called in training.
+        args: What it was called with now.
 
     Raises:
         UsageError: The file is missing, of another kind, or has no such key.
@@ -44,6 +57,9 @@ def load_weights(network: nn.Module, path: Path, key: str | None = None) -> None
     reason = _load(network, state)
     if reason is not None:
         problem = mismatch(network.state_dict(), state, path)
+        stated = settings_hint(path, factory, args or {})
+        if problem is not None and stated is not None:
+            raise DataError(problem.message, hint=stated)
         raise problem or DataError(
             f"{path} does not fit the network: {reason}", hint="it is of another version or variant"
         )

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgeconv.array_file import stored_arrays
 from edgeconv.errors import DataError, UsageError, first_line
 from edgeconv.export.capture.shards import INDEX_SUFFIX, is_index, shards_of
 from edgeconv.export.capture.weights_kind import WeightsKind, WholeNetworkError, weights_kind
 from edgeconv.near_names import near_paths
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar", ".npz")
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")  # NumPy 1 and 2
 _PATHS, _KINDS = ("pathlib", "pathlib._local"), ("Posix", "Windows", "PurePosix", "PureWindows")
 _ROOT_BYTES = 512
@@ -54,6 +55,8 @@ def read_weights_file(path: Path) -> Any:
         return _read_pickle(path)
     if kind is WeightsKind.SAFETENSORS:
         return _read_safetensors(path)
+    if kind is WeightsKind.NUMPY:
+        return _read_npz(path)
     hint = f"pass a file in {', '.join(SUFFIXES)}, or an index of shards in {INDEX_SUFFIX}"
     if not path.name.lower().endswith(SUFFIXES):
         raise UsageError(f"{path} is not a file of weights", hint=hint)
@@ -61,6 +64,15 @@ def read_weights_file(path: Path) -> Any:
         f"{path} holds neither what torch.save nor what safetensors writes",
         hint="make or copy it again: torch.save(model.state_dict(), …) makes one",
     )
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays that numpy.savez stored by the names of weights, in this machine's byte order."""
+    arrays = {name: stored.whole() for name, stored in stored_arrays(path).items()}
+    return {
+        name: array.astype(array.dtype.newbyteorder("="), copy=False)
+        for name, array in arrays.items()
+    }
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

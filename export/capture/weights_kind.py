@@ -49,10 +49,11 @@ class WholeNetworkError(DataError):
 
 
 class WeightsKind(Enum):
-    """The two forms of files of weights."""
+    """The forms of files of weights; that of NumPy is an archive of arrays."""
 
     SAFETENSORS = "safetensors"
     TORCH = "torch"
+    NUMPY = "numpy"
 
 
 def weights_kind(path: Path) -> WeightsKind | None:
@@ -99,9 +100,5 @@ def _in_archive(path: Path) -> WeightsKind:
     if "data.pkl" in last:
         return WeightsKind.TORCH
     if names and all(name.endswith(".npy") for name in names):
-        raise DataError(
-            f"{path} is an archive of NumPy arrays",
-            hint="save them by the network's names: torch.save({name: torch.from_numpy(array) for "
-            "name, array in numpy.load(FILE).items()}, 'weights.pth')",
-        )
+        return WeightsKind.NUMPY
     raise DataError(f"{path} is a ZIP archive without weights of PyTorch", hint=_UNPACK)

@@ -45,6 +45,7 @@ def make_well_formed(proto: onnx.ModelProto) -> bool:
     changes = [
         _fill_sparse(proto.graph),
         _part_outputs(proto.graph),
+        _part_metadata(proto),
         *[_part_names(graph) for graph in all_graphs(proto.graph)],
     ]
     return any(changes)
@@ -92,6 +93,15 @@ def _part_outputs(graph: onnx.GraphProto) -> bool:
             changed = True
         taken.add(output.name)
     return changed
+
+
+def _part_metadata(proto: onnx.ModelProto) -> bool:
+    """Keep the last entry of each key that a file states several times; onnx refuses such files."""
+    entries = {entry.key: entry.value for entry in proto.metadata_props}
+    if len(entries) == len(proto.metadata_props):
+        return False
+    helper.set_model_props(proto, entries)
+    return True
 
 
 def _part_names(graph: onnx.GraphProto) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
@@ -255,6 +256,7 @@ class BatchCache:
     def __init__(self, limit: int) -> None:
         self._room = limit
         self._file = temporary_file()  # it stays open for later passes
+        weakref.finalize(self, self._file.close)  # or Python warns of a file that stayed open
         self._layout: list[list[tuple[np.dtype[np.generic], tuple[int, ...]]]] = []
         self.whole = True
 

@@ -31,6 +31,7 @@ class InputCheck:
         inputs: The network's inputs.
         preprocessing: How pixels are normalized for the network, as far as it is known.
         ranges: What is known of integer inputs, by name.
+        purpose: What the samples are for, for the messages.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class InputCheck:
         inputs: Sequence[TensorInfo],
         preprocessing: Preprocessing | None,
         ranges: Mapping[str, IntegerRange] | None = None,
+        purpose: str = "calibration",
     ) -> None:
+        self._purpose = purpose
         self._inputs, self._preprocessing, self._ranges = inputs, preprocessing, ranges or {}
         self._image = inputs[0] if len(inputs) == 1 and is_image(inputs[0]) else None
         self.reset()
@@ -113,13 +116,16 @@ class InputCheck:
         """
         lines: list[Notice] = []
         if self._samples > 1 and self._all_same:
-            lines.append(Notice(f"all {self._samples} calibration samples are the same", _CHECK))
+            lines.append(
+                Notice(f"all {self._samples} {self._purpose} samples are the same", _CHECK)
+            )
         elif self._constant:
             names = ", ".join(self._constant[:3]) + (", …" if len(self._constant) > 3 else "")
             what = "hold one value all over" if self._image is None else "are of one solid color"
             lines.append(
                 Notice(
-                    f"{len(self._constant)} of {self._samples} calibration samples {what}: {names}",
+                    f"{len(self._constant)} of {self._samples} {self._purpose} samples {what}: "
+                    f"{names}",
                     _CHECK,
                 )
             )
@@ -140,13 +146,14 @@ class InputCheck:
             )
             return [
                 Notice(
-                    f"calibration inputs reach {high:.4g}, like raw pixels; {expected}", _NORMALIZE
+                    f"{self._purpose} inputs reach {high:.4g}, like raw pixels; {expected}",
+                    _NORMALIZE,
                 )
             ]
         if known and least < -0.5 and low >= 0 and high <= 1:
             return [
                 Notice(
-                    "calibration inputs lie in [0, 1], like pixels that were scaled and not "
+                    f"{self._purpose} inputs lie in [0, 1], like pixels that were scaled and not "
                     f"normalized; mean and std put pixels into {wanted}",
                     _NORMALIZE,
                 )

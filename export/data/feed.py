@@ -145,7 +145,9 @@ def open_batches(
         count=count,
         batch=batch,
         keep=keep,
-        check=InputCheck(single, preprocessing, ranges),
+        check=InputCheck(
+            single, preprocessing, ranges, "calibration" if calibrates else "verification"
+        ),
         shapes=shapes,
         calibrating=calibrates,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.data.integer_reach import reach_of
 from edgeconv.export.traits import Trait, operators
 
 
@@ -43,8 +44,9 @@ _JOINING = operators(Trait.JOINS)
 def integer_ranges(model: ir.Model) -> dict[str, IntegerRange]:
     """Find what the synthetic values of each integer input of an optimized graph are drawn from.
 
-    Indices stay below the smallest size that they index, bytes have their whole range, and
-    divisors are not zero. Quantized values that stand for reals are left out.
+    Indices stay below the smallest size that they index, bytes have their whole range, divisors are
+    not zero, and what only arithmetic reads is of both signs and as large as its results fit into
+    their types. Quantized values that stand for reals are left out.
     """
     return {
         str(value.name): IntegerRange(
@@ -62,7 +64,11 @@ def _span(value: ir.Value, dtype: ir.DataType) -> range:
     if limits:
         return range(max(1, min(*limits, int(np.iinfo(dtype.numpy()).max) + 1)))
     divided = {index for node, index in readers if node.op_type in ("Div", "Mod")}
-    if 1 in divided or (divided and dtype not in _BYTES):
+    if 1 in divided:
+        return _FACTORS
+    if dtype not in _BYTES and (reach := reach_of(value)) is not None:
+        return reach
+    if divided and dtype not in _BYTES:
         return _FACTORS
     if dtype in _BYTES:
         info = np.iinfo(dtype.numpy())

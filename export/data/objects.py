@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, MismatchedData, NoSamples, UsageError, first_line
@@ -109,6 +111,14 @@ class Reader:
             array = array[None]
         fits = array.ndim > 0 and array.shape[1:] == shape and (len(array) == 1 or not one)
         if array.dtype.kind not in "fiub" or not fits:
+            if isinstance(value, (Image.Image, str, PurePath)):
+                what = "a path or text" if isinstance(value, (str, PurePath)) else "a picture"
+                raise MismatchedData(
+                    f"{where} is {what} of type {type(value).__name__}, the input {info.name!r} "
+                    f"wants {info.dtype} of {list(shape)}",
+                    hint="apply the network's transform, which makes tensors, to each, or pass the "
+                    "folder of images",
+                )
             raise MismatchedData(
                 f"{where} is {array.dtype} of shape {list(array.shape)}, the input {info.name!r} "
                 f"wants {info.dtype} of {list(shape)}",
@@ -209,7 +219,10 @@ class DatasetSamples(IndexedSamples):
             ) from error
         samples = self._reader.samples(item, where)
         if len(samples) != 1:
-            raise MismatchedData(f"{where} is {len(samples)} samples", hint="pass a DataLoader")
+            raise MismatchedData(
+                f"{where} is {len(samples)} samples",
+                hint="pass a DataLoader, an iterator such as iter(batches), or torch.cat(batches)",
+            )
         return samples[0]
 
 

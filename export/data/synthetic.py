@@ -24,6 +24,8 @@ _FLAGS = IntegerRange(FLAGS)
 _TINY, _LARGE = 1e-6, 1e3
 _PROBES = ("with zeros, ones and halves", "a millionth as large", "a thousand times as large")
 _MOST_TUPLES = 1 << 20
+# More than are drawn evenly: the rows of a table are, and bytes.
+_EVEN = 1 << 20
 
 
 class Domain(Enum):
@@ -174,4 +176,10 @@ def _integers(shape: tuple[int, ...], seed: int, integers: IntegerRange) -> npt.
         chosen = rng.choice(min(len(values) ** length, _MOST_TUPLES), rows, replace=False)
         digits = np.unravel_index(chosen, (len(values),) * length)
         return (np.stack(digits, axis=-1) + values.start).reshape(shape)
-    return rng.integers(values.start, values.stop, shape)
+    if len(values) <= _EVEN:
+        return rng.integers(values.start, values.stop, shape)
+    # Small integers are as likely as large ones, which a uniform choice would nearly always take.
+    sizes = 2.0 ** rng.uniform(0, np.log2(values[-1] + 1), shape)
+    signs = rng.choice([-1, 1] if values.start < 0 else [1], shape)
+    drawn: npt.NDArray[np.int64] = np.maximum(signs * (sizes - 1).astype(np.int64), values.start)
+    return drawn

@@ -15,7 +15,7 @@ from edgeconv.export.passes.assigned_parts import AssignedParts
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
 from edgeconv.export.passes.constants_second import ConstantsSecond
-from edgeconv.export.passes.finish import NameNodes, StateVersions
+from edgeconv.export.passes.finish import NameNodes, PartBodyOutputs, StateVersions
 from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.export.passes.hard_swish import HardSwish
@@ -91,6 +91,7 @@ def float_steps() -> tuple[Step, ...]:
         Step(MeanToGlobalPool(), "before ChannelShuffle, which follows channels through pools"),
         Step(ChannelShuffle(), "last of the rewrites: it needs the operators as they stay"),
         Step(common.IdentityEliminationPass(), "after the rewrites, of which SumToAdd writes some"),
+        Step(PartBodyOutputs(), "after the elimination of Identities, which joins outputs"),
         Step(common.RemoveUnusedNodesPass(), "after whatever leaves nodes without a reader"),
         Step(common.RemoveUnusedOpsetsPass(), "after the last node of an opset may have gone"),
         Step(NameNodes(), "after the last rewrite that makes nodes"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import describe
 from edgeconv.export.passes.steps import broken
 
 # The lowest IR version that goes with each opset (ONNX's own Versioning table), so that the
@@ -25,6 +26,29 @@ class NameNodes(ir.passes.InPlacePass):
         """Ensure that messages can name every node."""
         if not all(node.name for node in model.graph.all_nodes()):
             raise broken(self, "a node has no name")
+
+
+class PartBodyOutputs(ir.passes.InPlacePass):
+    """Gives an output of a body that another output is, too, a value of its own.
+
+    ONNX Runtime 1.31 computes wrong numbers for a Scan whose body gives one value twice.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Put an Identity in front of each output but the first that is the same value."""
+        modified = False
+        for graph in model.graphs():
+            seen: set[ir.Value | None] = set()
+            for index, value in enumerate(graph.outputs):
+                if value in seen and graph is not model.graph:
+                    node = ir.node("Identity", [value])
+                    graph.append(node)
+                    describe(node.outputs[0], value)
+                    node.outputs[0].name = f"{value.name}_{index}_again"
+                    graph.outputs[index] = node.outputs[0]
+                    modified = True
+                seen.add(value)
+        return ir.passes.PassResult(model, modified)
 
 
 class StateVersions(ir.passes.InPlacePass):

@@ -25,6 +25,7 @@ from edgeconv.export.precision.int16x8_tflite import widen_graph, widen_islands
 from edgeconv.export.precision.transforms import with_exact_transforms
 from edgeconv.export.quantize import QuantizedModel, apply_io
 from edgeconv.export.quantize.float_layers import with_float_layers
+from edgeconv.export.quantize.tables import with_integer_tables
 from edgeconv.export.tensor_info import output_steps
 from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.graph import Graph
@@ -138,13 +139,11 @@ def make_variant(
         finish = partial(_with_half_constants, finish)
     variant = Variant(
         precision,
-        onnx=with_half_weights(with_float_layers(with_io), half)
-        if half
-        else with_float_layers(with_io),
+        onnx=with_half_weights(_for_onnx(with_io), half) if half else _for_onnx(with_io),
         tflite=with_io,
         finish=finish,
         forms=forms,
-        checked=QuantizedGraph(with_float_layers(model), output_steps(model), model, finish, forms),
+        checked=QuantizedGraph(_for_onnx(model), output_steps(model), model, finish, forms),
         float_fallback=quantized.float_fallback,
     )
     return _on_pictures(variant, quantized.entrance)
@@ -166,6 +165,11 @@ def _on_pictures(variant: Variant, before: Normalization | None) -> Variant:
     )
 
 
+def _for_onnx(model: ir.Model) -> ir.Model:
+    """A QDQ graph in the form that ONNX Runtime computes as it is meant."""
+    return with_integer_tables(with_float_layers(model))
+
+
 def _with_half_constants(
     finish: Callable[[Graph], tuple[str, ...]], graph: Graph
 ) -> tuple[str, ...]:
@@ -181,7 +185,7 @@ def _unchanged(graph: Graph) -> tuple[str, ...]:
 def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
     """The int8 graph with activations of 16 bits; the TFLite file is lowered as int8 before."""
     refuse_lost_bounds(graph)
-    model = with_float_layers(widen(quantized.model))
+    model = _for_onnx(widen(quantized.model))
     narrow_io = IoType.INT8 if io is IoType.INT16 else IoType.FLOAT32
     return Variant(
         Precision.INT16X8,

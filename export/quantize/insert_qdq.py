@@ -29,7 +29,7 @@ from edgeconv.export.quantize.parameters import (
     bias_scale,
     quantize_bias,
 )
-from edgeconv.export.quantize.plan import Plan, data_inputs, fused_output, is_constant
+from edgeconv.export.quantize.plan import LOOKUPS, Plan, data_inputs, fused_output, is_constant
 from edgeconv.export.quantize.weights import QuantizedWeight
 
 Array = npt.NDArray[Any]
@@ -233,8 +233,12 @@ class _Inserter:
 
     def _quantize_constant(self, node: ir.Node, value: ir.Value) -> None:
         index = next(i for i, candidate in enumerate(node.inputs) if candidate is value)
-        array = self._saturated(node, index)
-        parameters = activation_parameters(Range(float(array.min()), float(array.max())))
+        if node.op_type in LOOKUPS:
+            # In the codes of its result, which are copied.
+            array, parameters = constant_array(value), self._parameters[node.outputs[0]]
+        else:
+            array = self._saturated(node, index)
+            parameters = activation_parameters(Range(float(array.min()), float(array.max())))
         name = f"{node.outputs[0].name}_input_{index}"
         self._replace_constant(
             node,

@@ -17,6 +17,7 @@ from edgeconv.export.layer_rules import (
 from edgeconv.export.quantize.keep_float import named_nodes
 from edgeconv.export.quantize.operators import OPERATORS
 from edgeconv.export.quantize.plan import is_accumulator
+from edgeconv.export.quantize.tables import coarse_tables
 from edgeconv.export.quantize_options import QuantizeOptions
 
 
@@ -30,7 +31,7 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
     Raises:
         UsageError: A name matches nothing, or a layer cannot be what its rule says.
     """
-    in_float = set(named_nodes(graph, options.keep_float))
+    in_float = set(named_nodes(graph, options.keep_float)) | coarse_tables(graph)
     int16: set[str] = set()
     per_tensor: set[str] = set()
     symmetric: set[str] = set()

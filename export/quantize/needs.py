@@ -141,8 +141,20 @@ class Watch:
         )
 
     def cut(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
-        """Cut the observed range of each group to what its readers can tell apart."""
-        return {name: self._cut(self._roots[name], ranges, frozenset()) for name in ranges}
+        """Cut the observed range of each group to what its readers can tell apart.
+
+        All elements of a table that is looked up count as observed.
+        """
+        whole = {name: self._with_tables(self._roots[name], seen) for name, seen in ranges.items()}
+        return {name: self._cut(self._roots[name], whole, frozenset()) for name in whole}
+
+    def _with_tables(self, root: ir.Value, observed: Range) -> Range:
+        """A range that reaches over the tables which members of a group are looked up in."""
+        for value in () if self._softmaxes(root) else self._members[root]:
+            node = value.producer()
+            if node in self._plan.tables and node.inputs[0] is not None:
+                observed = observed.union(constant_range(node.inputs[0]))
+        return observed
 
     def _cut(
         self, root: ir.Value, ranges: Mapping[str, Range], pending: frozenset[ir.Value]

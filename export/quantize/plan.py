@@ -45,8 +45,10 @@ _ISLAND = "it lies between operators in float, and integers would only round it"
 _STREAM = "operators in float read or write it, and integers would cost as much and round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
 _KNOWN = "all of its inputs are constant"
-_TABLE = "it looks up rows of a constant table (an embedding), which stays in float32"
+_TABLE = "it looks up rows of a table"
+_CONSTANTS = "it reads constants only, at places that the network computes"
 _FLAT = "it shares 1 among more elements than the 256 steps that int8 has for them"
+LOOKUPS = {"Gather", "GatherElements", "GatherND"}
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 
 
@@ -87,6 +89,7 @@ class Plan:
         float_fallback: The nodes without an integer form, each with the reason.
         joins: The parts of each Concat that may share its scale, by the Concat's representative.
         symmetric: The representatives whose zero point has to be 0.
+        tables: The nodes that look up elements of a constant, which becomes an integer itself.
     """
 
     activations: dict[ir.Value, ir.Value] = field(default_factory=dict)
@@ -94,6 +97,7 @@ class Plan:
     float_fallback: dict[ir.Node, str] = field(default_factory=dict)
     joins: dict[ir.Value, list[Part]] = field(default_factory=dict)
     symmetric: set[ir.Value] = field(default_factory=set)
+    tables: set[ir.Node] = field(default_factory=set)
 
     def groups(self) -> dict[str, list[str]]:
         """List the activations that share scale and zero point, by the name of the representative.
@@ -203,6 +207,9 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
             reasons[node] = KEPT
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
     reasons.update(dict.fromkeys(_streams(reasons, options, known), _STREAM))
+    # They are integers for their size, wherever their rows go.
+    result.tables = {node for node, reason in reasons.items() if reason == _TABLE}
+    reasons.update(dict.fromkeys(result.tables, ""))
     for node, reason in reasons.items():
         operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
@@ -217,6 +224,8 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
                 wanted[value] = None
         if node.op_type == "Concat":
             concats.append(node)
+            sources += outputs
+        elif node in result.tables:
             sources += outputs
         elif kind_of(node) is Kind.SAME:
             for value in (*inputs, *outputs[1:]):
@@ -428,7 +437,7 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
     ):
         return "its bounds are not constant"
     if all(is_constant(value) for value in data_inputs(node, operator)):
-        return _TABLE
+        return _TABLE if node.op_type in LOOKUPS else _CONSTANTS
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
     if node.op_type == "AveragePool":

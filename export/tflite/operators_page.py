@@ -103,6 +103,36 @@ onnx` it stays |
 | a tensor without elements | computed at export; kept at inputs and outputs |
 | a value of 2 GiB or more | refused: no runtime could hold it |
 | opset below 13 | refused by the lowering; `edgeconv export` converts the file first |
+
+## Indices that a table does not have
+
+PyTorch and ONNX Runtime stop with an error. Not every release of TFLite checks indices, so the
+file takes each computed index modulo the size of the axis (FLOOR_MOD), which it needs for negative
+ones in any case: 10 in a table of 10 rows reads row 0. No index, however large, reads or writes
+memory of another tensor. An index that is wrong is therefore not noticed on the device: check ids
+before a run.
+
+## NaN and infinity
+
+Runtimes differ where an input is NaN, and none of them is PyTorch everywhere. Measured on
+ONNX Runtime 1.31, LiteRT 2.3 and tflite-runtime 2.14; what is not named here passes NaN on in all
+of them. Verification compares files on finite inputs; a network that gives NaN for them is refused.
+
+| operator | PyTorch | ONNX Runtime | LiteRT | tflite-runtime 2.14 |
+|---|---|---|---|---|
+| Max, Min | NaN | NaN | the first operand, where the second is NaN | as LiteRT |
+| MaxPool, ReduceMax, ReduceMin, TopK, ArgMax, ArgMin | NaN, or its place | ignores most NaN | \
+ignores most NaN; a maximum may become infinite | as LiteRT |
+| AveragePool | NaN | NaN | minus infinity | minus infinity |
+| Sign | 0 | NaN | NaN | 0 |
+| Clip with other bounds than those of a fused activation | NaN | NaN | NaN | the lower bound |
+| Sigmoid, Tanh | NaN | NaN | NaN | 0, 1 |
+| ThresholdedRelu, Shrink | NaN | 0 | NaN | 0 |
+
+Infinity is passed on as in ONNX, except that what a constant matrix or filter computes
+(BatchNormalization, Col2Im, linear and cubic Resize) may be NaN beside it, from 0 times infinity,
+and that ONNX Runtime cuts it to the largest float32 in a Clip without an upper bound. On LiteRT
+numbers below 1.2e-38 count as 0, SQRT is off above 9e37, and LOG gives infinity above 1.7e38.
 """
 
 

@@ -109,7 +109,6 @@ def run_reference(
             quantized file cannot.
     """
     outputs: list[Outputs] = []
-    names = [info.name for info in network.outputs]
     for done, sample in enumerate(samples):
         progress("Running the network itself", done, len(samples))
         try:
@@ -119,7 +118,7 @@ def run_reference(
                 error.message,
                 hint="check the values of the samples, such as indices beyond a table",
             ) from error
-        refuse_non_finite_outputs(outputs[-1], names, has_integers=bool(graphs))
+        refuse_non_finite_outputs(outputs[-1], network.graph, sample, has_integers=bool(graphs))
     quantized = {}
     for precision, graph in graphs.items():
         step = partial(progress, f"Checking the operators of {precision.value}")

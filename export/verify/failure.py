@@ -6,8 +6,11 @@ import numpy as np
 
 from edgeconv.bundle import Artifact, Format, Precision, Verification
 from edgeconv.errors import VerificationError
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.quantize.parameters import MIN_SPAN
+from edgeconv.export.tflite.builder import title
 from edgeconv.export.verify.expected import Reference
+from edgeconv.export.verify.first_difference import first_difference
 from edgeconv.export.verify.kept import NOTHING_DB
 from edgeconv.export.verify.overflow import Overflow, find_overflow
 from edgeconv.export.verify.parity import MAX_ERROR
@@ -15,6 +18,7 @@ from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
 from edgeconv.export.verify.subnormal import decided_by_subnormals
 from edgeconv.metrics import NOT_FINITE
 
+_REPORT = "report it with the network: it is a fault of edgeconv or of a runtime"
 OWN_SCALES = (
     "pass --split-outputs, so that each part of a concatenation is an output with a scale of its "
     "own, or leave --io out"
@@ -61,10 +65,7 @@ def failure(
             return VerificationError(
                 f"{name} differs from {runtime} {by}{where}: {overflow.place}", hint=overflow.remedy
             )
-        return VerificationError(
-            f"{name} differs from {runtime} {by}{where}, more than float32 rounding explains",
-            hint="report it",
-        )
+        return _unexplained(artifact, f"{name} differs from {runtime} {by}{where}", reference)
     operators, exact = figures.operators, figures.exact_sqnr_db
     if operators is not None and operators.failed:
         more = len(operators.failed) - 1
@@ -72,7 +73,7 @@ def failure(
         return VerificationError(
             f"{name}: {operators.largest_at} is up to {operators.largest_steps:.3g} steps off what "
             f"its integers and scales define, on {figures.runtime}{others}",
-            hint="report the network, or keep that operator in float with --keep-float",
+            hint=f"keep that operator in float with --keep-float, and {_REPORT}",
         )
     if figures.keeps_nothing:
         return _nothing_kept(artifact, figures, reference)
@@ -80,14 +81,39 @@ def failure(
         return VerificationError(
             f"{name} keeps {figures.sqnr_db:.1f} dB of the network on {figures.runtime}, where "
             f"its integers and scales should keep {exact:.1f} dB",
-            hint="report the network",
+            hint="find the operator with edgeconv blame, keep it in float with --keep-float, and "
+            f"{_REPORT}",
         )
     limit = MAX_ERROR.get(precision, NOT_FINITE)
-    advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
+    half = precision is Precision.FLOAT16
+    advice = "try --precision float32" if half else f"try --precision float32, and {_REPORT}"
     return VerificationError(
         f"{name} differs from {runtime} by {figures.max_error:.2g} of the output's "
         f"range, more than {limit:g}",
         hint=advice,
+    )
+
+
+def _unexplained(
+    artifact: Artifact, differs: str, reference: Reference | None
+) -> VerificationError:
+    """Name the operator at which a difference begins that float32 rounding does not explain."""
+    message = f"{differs}, more than float32 rounding explains"
+    if reference is None or reference.graph is None:
+        return VerificationError(message, hint=_REPORT)
+    tflite = artifact.format is Format.TFLITE
+    samples = [*reference.inputs, *reference.probes.inputs]
+    node = first_difference(reference.graph, samples) if tflite else None
+    if node is not None:
+        return VerificationError(
+            f"{message}; it begins at {title(node)}",
+            hint=f"replace it in the network, or {part_before(node)}; {_REPORT}",
+        )
+    other = "onnx" if tflite else "tflite"
+    return VerificationError(
+        message,
+        hint=f"pass --format {other} if that file is verified, or export less of the network with "
+        f"--cut-outputs until it is; {_REPORT}",
     )
 
 

@@ -34,6 +34,7 @@ from edgeconv.errors import (
 from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, StatedBy, name_of, parameters_of
 from edgeconv.export.capture.outputs import named_outputs
+from edgeconv.export.capture.refusal import SourceLine
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.index_errors import HINT, of_embeddings
 from edgeconv.export.joined import Parts
@@ -74,7 +75,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
                 raise DataError(f"{name_of(network)} fails: {beyond}", hint=HINT) from error
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
             raise UsageError(
-                f"{name_of(network)} fails on an input of {shapes}: {first}",
+                f"{name_of(network)} fails on an input of {shapes}{_place(error)}: {first}",
                 hint=_remedy(network, first),
             ) from error
     named = named_outputs(result)
@@ -131,6 +132,11 @@ def _relative(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     return relative_error(*(np.nan_to_num(each.astype(np.float64)) for each in (expected, got)))
 
 
+def _place(error: Exception) -> str:
+    place = SourceLine.of_error(error)
+    return "" if place is None else f" at {place}"
+
+
 def _remedy(network: nn.Module, message: str) -> str:
     """What to do about a module that fails with ``message`` on a float32 input."""
     types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
@@ -143,6 +149,15 @@ def _remedy(network: nn.Module, message: str) -> str:
         )
     if "indices" in message and "scalar types" in message:
         return "say that the input holds integers, as in --input NAME:1,16:int64"
+    if 'missing the required "forward"' in message:
+        return "pass a module that has a forward, such as one of those in it"
+    if re.search(r"CUDA|NVIDIA|\bcuda\b", message):
+        return "the network is run on the CPU: put what it makes in forward on x.device"
+    if "does not require grad" in message:
+        return (
+            "files compute no gradients: write the derivative out with other operators, or "
+            "compute it outside"
+        )
     if message.startswith("Guard failed"):
         return (
             "the program is for that size only: pass it, or save the program again with "

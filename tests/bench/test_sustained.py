@@ -189,4 +189,4 @@ def test_is_no_result_to_compare(tmp_path: Path, edgeconv: CommandLine) -> None:
     edgeconv("bench", write_tflite(tmp_path / "b.tflite"), *LONG[:3], "1s", "-o", out)
     done = edgeconv("compare", out, out)
     assert done.returncode == 2
-    assert "is not a result of edgeconv bench: its kind is sustained" in done.stderr
+    assert "is a result of kind sustained, which is not compared" in done.stderr

@@ -225,7 +225,7 @@ USAGE = [
     (["net.py:make", "--format", "tensorrt"], ["'tensorrt'"]),
     (["net.py:make", "--batch", "0"], ["0 is not in the range"]),
     (["net.py:make", "--input-size", "5x12x12"], ["fails on an input of 1×5×12×12", "whole shape"]),
-    (["net.py:make", "--input-size", "2x8x16x16"], ["is not a size", "1,2,8,16,16"]),
+    (["net.py:make", "--input-size", "2x8x0x16"], ["is not a size", "1,2,8,16,16"]),
     (["net.py:make", "--input-size", "1,,8"], ["'1,,8' is not a size"]),
     (["net.py:make", "--input-size", "2,3,12,12", "--batch", "3"], ["--batch 3 contradicts"]),
     (["net.py:two", *SIZE], ["missing 1 required positional argument", "--input NAME:SHAPE"]),
@@ -257,7 +257,7 @@ FAILURES = [
     (["damaged.onnx"], ["damaged.onnx is not a whole ONNX file", "make or copy it again"]),
     (["empty.onnx"], ["empty.onnx is empty", "make or copy it again"]),
     (["resnet8", "--weights", "other.safetensors"], ["does not fit the network"]),
-    (["resnet8", "--weights", "data.npz"], ["is an archive of NumPy arrays"]),
+    (["resnet8", "--weights", "data.npz"], ["data.npz does not fit the network", "'x'"]),
     (["resnet8", "--weights", "damaged.safetensors"], ["holds neither what torch.save"]),
     (["syntax.py:make"], ["syntax.py raised SyntaxError"]),
 ]

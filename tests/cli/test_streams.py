@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeconv import __version__
+from support.tiny_models import write_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -56,9 +58,36 @@ def test_a_full_disk(arguments: list[str]) -> None:
         done = run(*arguments, stdout=full)
     assert done.returncode == 1
     assert done.stderr.decode().splitlines() == [
-        "error: No space left on device",
-        "hint: free some space, or write elsewhere",
+        "error: standard output cannot be written: No space left on device",
+        "hint: free some space, or send it elsewhere",
     ]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_a_full_disk_after_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work is kept, and the error says where."""
+    monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "history.db"))
+    monkeypatch.chdir(tmp_path)
+    write_onnx(tmp_path / "m.onnx", shape=(1, 5, 8, 8))
+    measured = ("bench", "m.onnx", "--runs", "2", "--seconds", "0", "--repetitions", "1", "-q")
+    for arguments, kept in (
+        ((*measured, "-o", "r.json"), "run 1 of the history and r.json"),
+        (measured, "run 2 of the history"),
+        (("inspect", "m.onnx", "--svg", "m.svg"), "m.svg"),
+        (("export", "m.onnx", "--format", "onnx", "-o", "out"), "out"),
+        (("predict", "out", "in.npz", "-o", "y.npz"), "y.npz"),
+    ):
+        np.savez(tmp_path / "in.npz", x=np.ones((1, 5, 8, 8), np.float32))
+        with FULL.open("w") as full:
+            done = run(*arguments, stdout=full)
+        assert done.returncode == 1
+        assert done.stderr.decode().splitlines()[-2:] == [
+            "error: standard output cannot be written: No space left on device; the result is in "
+            f"{kept}",
+            "hint: free some space, or send it elsewhere",
+        ]
+    assert (tmp_path / "out" / "manifest.json").is_file()
+    assert (tmp_path / "y.npz").is_file()
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")

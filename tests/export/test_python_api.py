@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
-from edgeconv.bundle import Bundle, Format, Precision
+from edgeconv.bundle import Bundle, Format, Layout, Precision, TensorInfo
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export import Preprocessing, QuantizeOptions, RangeMethod, export
 from edgeconv.export.capture.resolve import resolve
-from edgeconv.export.data.objects import as_array
+from edgeconv.export.data.objects import as_array, object_samples
 from edgeconv.export.request import ExportRequest
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import randomize_, structured_input
@@ -45,6 +48,7 @@ def test_choices_are_strings() -> None:
     assert asked.precisions == (Precision.FLOAT16,)
     assert QuantizeOptions(range_method="minmax").range_method is RangeMethod.MINMAX
     assert ExportRequest("resnet8", input_size=64).size == (64, 64)
+    assert ExportRequest("resnet8", formats="ONNX", layout="NCHW").layout is Layout.NCHW
 
 
 @pytest.mark.parametrize(
@@ -52,7 +56,13 @@ def test_choices_are_strings() -> None:
     [
         ({"formats": ["tflit"]}, r"formats: 'tflit' is none of onnx, tflite\nhint: .*'tflite'"),
         ({"precisions": "int4"}, r"precisions: 'int4' is none of float32, .*int16x8\n"),
-        ({"formats": 3}, r"formats is a int"),
+        ({"formats": 3}, r"formats is a int\nhint: pass a list of 'onnx', 'tflite'"),
+        ({"precisions": ["fp16"]}, r"hint: did you mean 'float16'\?$"),
+        (
+            {"precisions": [torch.half]},
+            r"torch\.float16 is none of .*\nhint: did you mean 'float16'",
+        ),
+        ({"output": "softmax"}, r"hint: did you mean 'probabilities'\?$"),
         ({"layout": "chwn"}, r"layout: 'chwn' is none of nchw, nhwc"),
     ],
 )
@@ -67,6 +77,9 @@ def test_a_wrong_value_says_the_right_ones(options: dict[str, Any], message: str
         ({"input_size": 8.0}, r"size is 8\.0\nhint: pass a whole number"),
         ({"batch": "2"}, r"batch is '2'\nhint: pass a whole number"),
         ({"inputs": "x:1,4"}, r"is 'x:1,4'\nhint: pass \['x:1,4'\]"),
+        ({"task": max}, r"hint: pass a name; a metric of your own is a function in a file"),
+        ({"accuracy_budget": "1%"}, r"hint: pass a number: 0\.01 is one percentage point"),
+        ({"max_size": "1MB"}, r"hint: pass a whole number of bytes"),
         ({"weights": {}}, r"weights is {}\nhint: pass a file, or load them yourself"),
     ],
 )
@@ -102,7 +115,11 @@ def test_the_callers_module_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrap", [torch.compile, nn.DataParallel, nn.Module.half, nn.Module.double, nn.Module.bfloat16]
+    "wrap",
+    [
+        *(torch.compile, nn.DataParallel, AveragedModel),
+        *(nn.Module.half, nn.Module.double, nn.Module.bfloat16),
+    ],
 )
 def test_wrapped_networks_and_other_types(
     wrap: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -117,7 +134,8 @@ def test_wrapped_networks_and_other_types(
     with torch.inference_mode():
         wanted = nn.Sequential(*plain).float()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
-    changes = wrap not in (torch.compile, nn.DataParallel)
+    assert bundle.manifest.artifacts[0].path == "Sequential_float32.onnx"
+    changes = wrap not in (torch.compile, nn.DataParallel, AveragedModel)
     assert ("it is exported in float32" in caplog.text) == changes
 
 
@@ -127,6 +145,8 @@ def test_modules_that_cannot_be_exported() -> None:
         resolve(scripted, args={}, input_size=None, weights=None)
     with pytest.raises(UsageError, match="meta device"):
         resolve(nn.Linear(2, 2, device="meta"), args={}, input_size=None, weights=None)
+    with pytest.raises(UsageError, match=r"lazy layers .* without weights\nhint: run it"):
+        resolve(nn.Sequential(nn.LazyLinear(2)), args={}, input_size=None, weights=None)
 
 
 @pytest.mark.parametrize(
@@ -136,12 +156,33 @@ def test_modules_that_cannot_be_exported() -> None:
         (lambda x: x, r"a class or function.*\nhint: call it"),
         ({"weight": torch.zeros(2)}, r"a dict.*\nhint: load it into a module"),
         (onnx.ModelProto(), r"an ONNX model in memory.*\nhint: write it with onnx\.save"),
+        (nn.Linear(2, 2).forward, r"a method of a module.*\nhint: pass the module itself"),
+        (onnx_ir.Model(onnx_ir.Graph([], [], nodes=[]), ir_version=8), r"onnx_ir\.save"),
+        (b"\x08\x08", r"of type bytes.*\nhint: pass the path of its file"),
+        ([nn.ReLU()], r"a list.*\nhint: call export for each"),
         (3, r"of type int.*\nhint: pass an nn\.Module"),
     ],
 )
 def test_objects_that_are_no_network(model: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         export(model, out=tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (
+            Image.new("RGB", (4, 4)),
+            r"is a picture of type Image.*\nhint: apply the network's transf",
+        ),
+        (Path("photo.jpg"), r"is a path or text of type PosixPath.*\nhint: .*the folder of images"),
+        (torch.zeros(2, *SHAPE), r"is 2 samples\nhint: .*torch\.cat"),
+    ],
+)
+def test_samples_that_are_no_tensors_of_one_sample(sample: Any, message: str) -> None:
+    inputs = [TensorInfo(name="x", shape=(1, *SHAPE), dtype="float32")]
+    with pytest.raises(MismatchedData, match=message):
+        object_samples([sample], inputs, None)
 
 
 def generator() -> Iterator[np.ndarray]:
@@ -200,7 +241,11 @@ digests: dict[frozenset[str], str] = {}
         ([None], MismatchedData, r"is object of shape.*\nhint: give samples of that type"),
         ({"x": X, "y": X}, MismatchedData, "has no 'input', it has 'x', 'y'"),
         (3, UsageError, "cannot be read from an object of type int"),
-        (iter([X[0], "cat"]), MismatchedData, "item 1 of the list_iterator is <U3"),
+        (
+            iter([X[0], "cat"]),
+            MismatchedData,
+            "item 1 of the list_iterator is a path or text of type str",
+        ),
     ],
 )
 def test_calibration_data_that_does_not_fit(

@@ -16,7 +16,7 @@ from typing import TextIO
 import pytest
 
 from edgeconv import staging
-from edgeconv.bundle import Bundle
+from edgeconv.bundle import Bundle, sha256_of
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.staging import copy_files, recover, refuse_occupied, staged
 
@@ -72,8 +72,34 @@ def test_a_file_of_a_name_of_ours_that_no_export_wrote_stays(existing: Path) -> 
     with pytest.raises(UsageError, match=r"holds labels\.txt, which is not part of the bundle"):
         refuse_occupied(existing, force=True)
     with (existing / "SHA256SUMS").open("a") as sums:
-        sums.write(f"{'0' * 64}  labels.txt\n")
+        sums.write(f"{sha256_of(existing / 'labels.txt')}  labels.txt\n")
     refuse_occupied(existing, force=True)
+
+
+@pytest.mark.parametrize("name", ["README.md", "run.py"])
+def test_a_text_that_was_edited_stays(existing: Path, name: str) -> None:
+    """Its name is ours, and what stands in it is the user's."""
+    refuse_occupied(existing, force=True)
+    with (existing / name).open("a") as text:
+        text.write("mine")
+    said = rf"{re.escape(name)} was changed after the export, and would be lost\nhint: move it away"
+    with pytest.raises(UsageError, match=said):
+        refuse_occupied(existing, force=True)
+
+
+def test_a_text_that_is_edited_during_the_export_stays(existing: Path) -> None:
+    with pytest.raises(UsageError, match=r"README\.md was changed"), staged(existing, force=True):
+        (existing / "README.md").write_text("mine")
+    assert (existing / "README.md").read_text() == "mine"
+    assert len(names(existing)) > 1
+
+
+def test_a_damaged_model_file_is_replaced(existing: Path) -> None:
+    """It is not edited by hand, and to export again is what mends it."""
+    model = next(existing.glob("*.onnx"))
+    model.write_bytes(model.read_bytes()[:9])
+    write(existing)
+    assert names(existing) == {"new.onnx"}
 
 
 def test_without_checksums_companions_are_the_users(existing: Path) -> None:

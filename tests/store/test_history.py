@@ -251,6 +251,30 @@ def test_sessions_of_a_device_tell_how_much_they_differ(history: History) -> Non
     assert history.between_sessions("ssh://pi") == NOT_KNOWN
 
 
+def test_threads_are_kept_apart(history: History, edgeconv: CommandLine) -> None:
+    """Beside each other in one session, and when sessions are compared: more are no noise."""
+    one = made_model("m", CALM)
+    two = one.model_copy(update={"threads": 2})
+    fast = made_model("m", [ns // 2 for ns in CALM]).model_copy(update={"threads": 2})
+    for _ in range(2):
+        history.add(made_result(one, fast.model_copy(update={"file": two.file})), None)
+    # All files agree: what is left is the prior alone.
+    assert history.between_sessions("local").variance.value < NOT_KNOWN.variance.value
+    header, *rows = edgeconv("history").stdout.splitlines()[1:]
+    assert "Threads" in header
+    figures = [row for row in rows if row != "m"]
+    at = header.index("Threads") + len("Threads") - 1
+    assert [row[at] for row in figures] == ["1", "2", "1", "2"]
+    assert "Threads" not in edgeconv("history", "nothing").stdout
+
+
+def test_threads_are_no_column_where_all_have_one(history: History, edgeconv: CommandLine) -> None:
+    history.add(made_result(made_model("m" * 40, CALM)), None)
+    done = edgeconv("history")
+    assert "Threads" not in done.stdout
+    assert "--wide also shows" in done.stderr
+
+
 @pytest.mark.parametrize("column", ["median_ns", "log_variance"])
 @pytest.mark.parametrize("value", [-1.0, 0.0, "x", b"\xff"])
 def test_odd_figures_tell_nothing_of_sessions(

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgeconv import __version__
 from edgeconv.bench.clocks import SHORTEST_SECONDS
@@ -44,7 +44,7 @@ from edgeconv.device.messages import Machine, Operator
 from edgeconv.errors import BusyDevice, MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.scratch import temporary_folder
-from edgeconv.versioned import Versioned
+from edgeconv.versioned import Versioned, refuse_twice
 
 TEXT = 4096  # what a name may be long
 PROFILE_TICK_NS = 1000  # ONNX Runtime's profile has whole microseconds
@@ -68,6 +68,11 @@ class OperatorResult(Versioned):
     models: tuple[ProfiledModel, ...] = Field(min_length=1)
     int8_against_float: tuple[Int8AgainstFloat, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> OperatorResult:
+        refuse_twice(model.file.name for model in self.models)
+        return self
 
 
 def profile(

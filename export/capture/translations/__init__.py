@@ -31,6 +31,8 @@ from edgeconv.export.capture.translations import (
     rounded_division,
     search,
     signs,
+    special,
+    strided,
     table,
     windows,
 )
@@ -63,6 +65,8 @@ TABLE = table.merged(
     rounded_division.TABLE,
     search.TABLE,
     signs.TABLE,
+    special.TABLE,
+    strided.TABLE,
     windows.TABLE,
 )
 

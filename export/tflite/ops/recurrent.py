@@ -16,12 +16,12 @@ from edgeconv.export.tflite.emit.arithmetic import Arithmetic
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import identity, permuted
 from edgeconv.export.tflite.node_lowering import NodeLowering
+from edgeconv.export.tflite.ops.recurrent_activations import GateActivation, gate_activations
 from edgeconv.export.tflite.registry import operator
 
 LONGEST = 512
 """Steps that are unrolled; a file with more has tens of thousands of operators."""
 
-ACTIVATIONS = {"Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU"}
 DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 LENGTHS, PEEPHOLES = 4, 7
 
@@ -40,7 +40,7 @@ class Direction:
 
     inputs: Dense
     hidden: Dense
-    activations: tuple[str, ...]
+    activations: tuple[GateActivation, ...]
     backward: bool
     peepholes: Tensor | None = None
     """Weights of the memory in the gates i, o and f, each of the hidden size, one after another."""
@@ -74,7 +74,7 @@ class Cell(Arithmetic):
         limit = self.ctx.attributes.get_float("clip", 0.0)
         if limit:
             x = self("MAXIMUM", self("MINIMUM", x, limit), -limit)
-        return self(self.direction.activations[index], x)
+        return self.direction.activations[index].emit(self, x)
 
     def peep(self, gate: int, x: Tensor, memory: Tensor) -> Tensor:
         """Add to ``x`` of a gate what it sees of the memory."""
@@ -120,7 +120,7 @@ def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     memory = cell("ADD", kept, new)
     o = cell.activation(0, cell.peep(1, o, memory))
     # ONNX Runtime clips the gates and the candidate, not the memory on its way to the output.
-    return [cell("MUL", o, cell(cell.direction.activations[2], memory)), memory]
+    return [cell("MUL", o, cell.direction.activations[2].emit(cell, memory)), memory]
 
 
 def _gru(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
@@ -265,7 +265,7 @@ def _directions(ctx: NodeLowering) -> list[Direction]:
     kind = ctx.node.op_type
     count, gates, _ = ctx.shape(1)
     each = len(DEFAULTS[kind])
-    names = _activations(ctx, count * each)
+    names = gate_activations(ctx, DEFAULTS[kind] * count)
     way = ctx.attributes.get_string("direction", "forward")
     return [
         _direction(
@@ -280,7 +280,12 @@ def _directions(ctx: NodeLowering) -> list[Direction]:
 
 
 def _direction(
-    ctx: NodeLowering, index: int, gates: int, activations: tuple[str, ...], *, backward: bool
+    ctx: NodeLowering,
+    index: int,
+    gates: int,
+    activations: tuple[GateActivation, ...],
+    *,
+    backward: bool,
 ) -> Direction:
     weight, hidden = (_of_direction(ctx, ctx.tensor(position), index) for position in (1, 2))
     scope = f"direction{index}/"
@@ -304,14 +309,3 @@ def _lengths(ctx: NodeLowering, steps: int, batch: int) -> Tensor | None:
     if known is not None and np.all(known == steps):
         return None
     return ctx.builder.reshape(ctx.tensor(LENGTHS), (batch, 1))
-
-
-def _activations(ctx: NodeLowering, count: int) -> tuple[str, ...]:
-    stated = ctx.attributes.get("activations")
-    default = DEFAULTS[ctx.node.op_type]
-    names = tuple(stated.as_strings()) if stated else default * (count // len(default))
-    unknown = sorted(set(names) - set(ACTIVATIONS))
-    if unknown or len(names) != count:
-        what = unknown[0] if unknown else f"{len(names)} of them"
-        raise ctx.unsupported(f"its activations are {what}", "use Sigmoid, Tanh and Relu")
-    return tuple(ACTIVATIONS[name] for name in names)

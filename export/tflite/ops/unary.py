@@ -109,11 +109,15 @@ def _celu(f: Formula) -> Tensor:
 
 
 def _shrink(f: Formula) -> Tensor:
-    """Move x by ``bias`` towards 0 outside of -lambd to lambd; 0 inside."""
+    """Move x by ``bias`` towards 0 outside of -lambd to lambd; 0 inside.
+
+    Where a factor is 0, MAXIMUM and MINIMUM keep infinity from what it multiplies.
+    """
     lambd, bias = f.ctx.attributes.get_float("lambd", 0.5), f.ctx.attributes.get_float("bias", 0.0)
     above = f("SIGN", f("RELU", f("SUB", f.x, lambd)))
     below = f("SIGN", f("RELU", f("SUB", -lambd, f.x)))
-    return f("ADD", f("MUL", above, f("SUB", f.x, bias)), f("MUL", below, f("ADD", f.x, bias)))
+    high, low = f("MAXIMUM", f.x, lambd), f("MINIMUM", f.x, -lambd)
+    return f("ADD", f("MUL", above, f("SUB", high, bias)), f("MUL", below, f("ADD", low, bias)))
 
 
 FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
@@ -199,11 +203,14 @@ def _mish_gate(f: Formula) -> Tensor:
 
 @operator("ThresholdedRelu")
 def thresholded_relu(ctx: NodeLowering) -> None:
-    """Keep x where it exceeds alpha; 0 elsewhere."""
+    """Keep x where it exceeds alpha; 0 elsewhere.
+
+    MAXIMUM keeps minus infinity from the factor 0.
+    """
     alpha = ctx.attributes.get_float("alpha", 1.0)
     f = Formula(ctx)
     above = f("SIGN", f("RELU", f("SUB", f.x, alpha)))
-    f.finish(f("MUL", f.x, above))
+    f.finish(f("MUL", f("MAXIMUM", f.x, alpha), above))
 
 
 @operator("IsNaN")

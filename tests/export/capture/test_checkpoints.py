@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import pickle
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -256,3 +257,29 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
     (tmp_path / "empty.pth").touch()
     with pytest.raises(DataError, match="is empty"):
         loaded(tmp_path / "empty.pth")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", ">f8"])
+def test_arrays_of_numpy_by_the_names_of_weights(
+    save: Callable[..., None], dtype: str, tmp_path: Path
+) -> None:
+    save(
+        tmp_path / "w.npz", **{name: value.numpy().astype(dtype) for name, value in state().items()}
+    )
+    (tmp_path / "w.npz").rename(tmp_path / "w.pth")  # the content decides
+    found = loaded(tmp_path / "w.pth")
+    assert_equal({name: value.float() for name, value in found.items()}, state())
+
+
+def test_objects_in_an_archive_of_numpy_are_not_unpickled(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", state=np.array(state(), dtype=object))
+    with pytest.raises(DataError, match="holds pickled objects"):
+        loaded(tmp_path / "w.npz")
+
+
+def test_a_pickle_of_arrays_is_named(tmp_path: Path) -> None:
+    content = {name: value.numpy() for name, value in state().items()}
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=r"a pickle that torch\.save did not write\nhint: .*pickle"):
+        loaded(tmp_path / "w.pkl")

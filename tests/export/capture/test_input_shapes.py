@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export import InputShape, export
 from edgeconv.export.capture.guess import input_shape, is_guess
 from edgeconv.export.capture.source import Source
+from edgeconv.export.request import ExportRequest
 
 ONNX = [Format.ONNX]
 
@@ -47,14 +50,15 @@ def dense() -> nn.Module:
         ("1×28×28", (1, 28, 28)),
         ("1,12,8", (1, 12, 8)),
         ("1, 2, 8, 16, 16", (1, 2, 8, 16, 16)),
+        ("1x3x28x28", (1, 3, 28, 28)),
     ],
 )
 def test_sizes(text: str, size: tuple[int, ...]) -> None:
     assert input_size(text) == size
-    assert isinstance(input_size(text), InputShape) == ("," in text)
+    assert isinstance(input_size(text), InputShape) == ("," in text or text.count("x") > 2)
 
 
-@pytest.mark.parametrize("text", ["", "0", "12,", "1,0,8", "1x2x3x4", "1,2x3", "-1,3", "a,b"])
+@pytest.mark.parametrize("text", ["", "0", "12,", "1,0,8", "1x2x0x4", "1,2x3", "-1,3", "a,b"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(click.BadParameter, match="whole shape, batch first"):
         input_size(text)
@@ -79,9 +83,33 @@ def test_a_whole_shape_of_a_network_of_the_zoo(tmp_path: Path) -> None:
         export("resnet8", out=tmp_path / "c", input_size=InputShape((1, 12, 8)))
 
 
-def test_four_numbers_want_to_be_a_whole_shape(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"InputShape\(\(1, 2, 8, 16, 16\)\)"):
-        export(volume().eval(), out=tmp_path / "b", input_size=(2, 8, 16, 16))
+@pytest.mark.parametrize("size", [(2, 3, 8, 9), torch.Size((2, 3, 8, 9)), "2x3x8x9"])
+def test_four_numbers_are_a_whole_shape(size: Any, tmp_path: Path) -> None:
+    network = nn.Conv2d(3, 2, 3).eval()
+    bundle = export(network, out=tmp_path / "b", input_size=size, formats=ONNX)
+    assert bundle.manifest.inputs[0].shape == (2, 3, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "whole"),
+    [
+        (nn.Conv3d(2, 2, 3), (2, 8, 16, 16), "1,2,8,16,16"),
+        (nn.Conv2d(3, 2, 3), InputShape((3, 8, 9)), "1,3,8,9"),
+        (nn.Conv1d(4, 2, 3), InputShape((4, 9)), "1,4,9"),
+    ],
+)
+def test_a_whole_shape_has_the_batch(
+    network: nn.Module, size: tuple[int, ...], whole: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f'no batch in front\nhint: pass input_size="{whole}"'):
+        export(network.eval(), out=tmp_path / "b", input_size=size)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    sides = np.array([8, 9])
+    assert ExportRequest("resnet8", input_size=tuple(sides), batch=sides[0]).size == (8, 9)
+    assert type(ExportRequest("resnet8", input_size=sides[0]).input_size) is int
+    assert ExportRequest("resnet8", min_sqnr=np.float32(20)).min_sqnr == 20
 
 
 def test_a_batch_beside_a_whole_shape(tmp_path: Path) -> None:

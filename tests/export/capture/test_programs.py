@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -54,9 +55,15 @@ def file(program: torch.export.ExportedProgram, tmp_path_factory: pytest.TempPat
 
 @pytest.mark.parametrize("from_file", [False, True])
 def test_a_program_is_exported(
-    program: torch.export.ExportedProgram, file: Path, from_file: bool, tmp_path: Path
+    program: torch.export.ExportedProgram,
+    file: Path,
+    from_file: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    bundle = export(file if from_file else program, out=tmp_path / "b", formats="onnx")
+    with caplog.at_level(logging.WARNING, "edgeconv"):
+        bundle = export(file if from_file else program, out=tmp_path / "b", formats="onnx")
+    assert "the example is 2, so the files take 2 samples at once" in caplog.text
     assert [(i.name, i.shape) for i in bundle.manifest.inputs] == [
         ("x", (2, 3, 8, 8)),
         ("scale", (1,)),

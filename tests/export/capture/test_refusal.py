@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from edgeconv.errors import CaptureError
+from edgeconv.errors import CaptureError, UsageError
 from edgeconv.export.capture.module import capture_module
+from edgeconv.export.verify.reference import module_outputs
 
 X = np.linspace(-1, 2, 24, dtype=np.float32).reshape(1, 4, 6)
 HERE = Path(__file__).name
@@ -24,7 +26,7 @@ class Singular(nn.Module):
 
 class Special(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.lgamma(x.abs() + 1)
+        return torch.digamma(x.abs() + 1)
 
 
 class Deciding(nn.Module):
@@ -64,7 +66,7 @@ def refusal(last: nn.Module) -> CaptureError:
     ("last", "what", "code"),
     [
         (Singular(), "aten._linalg_svd", "return torch.linalg.svdvals(x)"),
-        (Special(), "aten.lgamma.default", "return torch.lgamma(x.abs() + 1)"),
+        (Special(), "aten.digamma.default", "return torch.digamma(x.abs() + 1)"),
         (Deciding(), "torch.export cannot trace Network", "if x.sum() > 0:"),
         (Broken(), "not here", 'raise RuntimeError("'),
     ],
@@ -129,3 +131,69 @@ def test_a_loss_is_named_by_its_function() -> None:
     assert "torch.nn.functional.ctc_loss" in error.message
     assert "blocks.1 (Loss)" in error.message
     assert error.hint.startswith("write it with other operators there")
+
+
+class Transforming(nn.Module):
+    def __init__(self, transform: Callable[..., Callable[..., torch.Tensor]]) -> None:
+        super().__init__()
+        self.inner, self.transform = nn.Linear(6, 1), transform
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.transform(lambda v: self.inner(v).pow(2).sum())(x)
+
+
+@pytest.mark.parametrize(
+    "transform", [torch.func.grad, torch.func.jacrev, torch.func.hessian, torch.func.jacfwd]
+)
+def test_a_transform_of_functions_is_named_with_its_line(
+    transform: Callable[..., Callable[..., torch.Tensor]],
+) -> None:
+    error = refusal(Transforming(transform))
+    assert f"it cannot follow torch.func.{transform.__name__} at" in error.message
+    assert "return self.transform(lambda v:" in error.message
+    assert "write out the derivative" in error.hint
+
+
+class FourBits(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -8, 7)
+
+
+def test_fake_quantization_to_other_bits_says_what_to_train() -> None:
+    error = refusal(FourBits())
+    assert "fake_quantize_per_tensor_affine" in error.message
+    assert "train with torch.quint8 or torch.qint8 in full" in error.hint
+
+
+class Moving(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.ones(6, device="cuda")
+
+
+class Differentiating(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(x.pow(2).sum(), x)[0]
+
+
+@pytest.mark.parametrize(
+    ("network", "code", "hint"),
+    [
+        (Moving(), 'device="cuda"', "put what it makes in forward on x.device"),
+        (Differentiating(), "torch.autograd.grad", "files compute no gradients"),
+    ],
+)
+def test_a_network_that_fails_is_shown_its_line(network: nn.Module, code: str, hint: str) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("one of them runs on a GPU")
+    with pytest.raises(UsageError) as caught:
+        module_outputs(network, (X,))
+    assert f"{HERE}:" in caught.value.message
+    assert code in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_list_of_modules_has_no_forward() -> None:
+    with pytest.raises(UsageError, match='required "forward"') as caught:
+        module_outputs(nn.ModuleList([nn.ReLU()]), (X,))
+    assert " at " not in caught.value.message
+    assert caught.value.hint == "pass a module that has a forward, such as one of those in it"

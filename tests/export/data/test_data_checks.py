@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import Notice
-from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.data.batches import BatchCache, SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.open import open_samples
 from edgeconv.preprocessing import Fit, Preprocessing
@@ -118,3 +119,19 @@ def test_features_are_no_pixels() -> None:
     for index, each in enumerate(features.astype(np.float32)):
         check.note(str(index), (each,))
     assert check.findings(normalized_here=False) == []
+
+
+def test_samples_for_verification_alone_are_called_so() -> None:
+    check = InputCheck(INFO, None, purpose="verification")
+    check.note("0", (np.zeros(INFO[0].shape, np.float32),))
+    (line,) = check.findings(normalized_here=False)
+    assert line.message.startswith("1 of 1 verification samples are of one solid color")
+
+
+def test_the_file_of_kept_batches_is_closed_with_them() -> None:
+    cache = BatchCache(1 << 10)
+    cache.add((np.zeros((1, 3), np.float32),))
+    file = cache._file
+    del cache
+    gc.collect()
+    assert file.closed

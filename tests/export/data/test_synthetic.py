@@ -66,7 +66,7 @@ def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.log(-(x * x) - 1)
 
-    with pytest.raises(DataError, match="own output 'output' is NaN in 8 of 8 elements"):
+    with pytest.raises(DataError, match=r"is NaN in 8 of 8 elements, from \w+ \(Log\) on"):
         export(Nothing(), out=tmp_path / "out", input_size=(8,), formats=[Format.ONNX])
 
 

@@ -102,3 +102,21 @@ def test_a_batch_norm_of_vectors_stays() -> None:
         <float[1] g = {1.0}, float[1] b = {1.0}, float[1] m = {1.0}, float[1] v = {1.0}>
         { y = BatchNormalization(x, g, b, m, v) }""")
     assert not BatchNormToDepthwise()(model).modified
+
+
+def test_a_body_that_gives_one_value_twice_computes_the_same() -> None:
+    """ONNX Runtime 1.31 computes NaN for a Scan of such a body."""
+    model = ir.from_onnx_text(
+        """<ir_version: 9, opset_import: ["" : 20]>
+        g (float[5,4] x) => (float[4] last, float[5,4] y) <float[4] begin = {0, 0, 0, 0}> {
+            last, y = Scan <num_scan_inputs = 1, body = b (float[4] s, float[4] row)
+                => (float[4] sum, float[4] out) {
+                    sum = Add(s, row)
+                    out = Identity(sum)
+                }>(begin, x)
+        }"""
+    )
+    x = structured_input((5, 4)).numpy()
+    found = run_onnx(optimize(model), x)
+    np.testing.assert_allclose(found["y"], np.cumsum(x, 0), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(found["last"], found["y"][-1])

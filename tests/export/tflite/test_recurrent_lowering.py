@@ -8,6 +8,7 @@ from onnx import TensorProto
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
+from edgeconv.export.tflite.ops.recurrent import DEFAULTS
 from support.lowering import Net, as_model, check, operators, smooth
 from support.runtimes import run_onnx
 
@@ -93,6 +94,26 @@ def test_activations() -> None:
     check(net, {"x": smooth((STEPS, BATCH, FEATURES))})
 
 
+@pytest.mark.parametrize(
+    ("activations", "numbers"),
+    [
+        (["HardSigmoid", "Softplus", "Softsign"], {}),
+        (["HardSigmoid", "Tanh", "ScaledTanh"], {"alpha": [0.3, 1.5], "beta": [0.4, 0.7]}),
+        (["HardSigmoid", "LeakyRelu", "Affine"], {"alpha": [0.3, 0.2, 0.5], "beta": [0.4, 0.1]}),
+        (["Sigmoid", "ThresholdedRelu", "Elu"], {"alpha": [0.2, 0.8]}),
+        (["HardSigmoid", "Elu", "LeakyRelu"], {}),
+    ],
+)
+@pytest.mark.parametrize("kind", GATES)
+def test_all_activations_of_onnx(
+    kind: str, activations: list[str], numbers: dict[str, list[float]]
+) -> None:
+    taken = activations[-len(DEFAULTS[kind]) :]
+    stated = {f"activation_{name}": values for name, values in numbers.items()}
+    net = recurrent(kind, activations=taken, **stated)
+    check(net, feeds_of(net))
+
+
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_peepholes(direction: str) -> None:
     net = recurrent("LSTM", direction=direction, peepholes=True)
@@ -144,6 +165,9 @@ def test_sequences_of_different_lengths(kind: str, lengths: bool | list[int]) ->
 
 
 def test_refusals() -> None:
-    model = as_model(recurrent("LSTM", activations=["Sigmoid", "Elu", "Tanh"]).proto())
-    with pytest.raises(UnsupportedOperator, match="activations are Elu"):
+    unstated = as_model(recurrent("GRU", activations=["Sigmoid", "Affine"]).proto())
+    with pytest.raises(UnsupportedOperator, match="Affine has no activation_alpha"):
+        lower(unstated)
+    model = as_model(recurrent("LSTM", activations=["Sigmoid", "Gelu", "Tanh"]).proto())
+    with pytest.raises(UnsupportedOperator, match="activations are Gelu"):
         lower(model)
