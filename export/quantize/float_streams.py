@@ -36,13 +36,16 @@ _BY_ELEMENT = _FREE | {"Div"} | operators(Trait.FUNCTION)
 Nodes = Collection[ir.Node]
 
 
-def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]:
+def float_streams(
+    integers: Nodes, movable: Nodes, known: Nodes, *, float_inputs: bool = True
+) -> set[ir.Node]:
     """The operators among ``integers`` that cost no more in float.
 
     Args:
         integers: The nodes of a graph that have an integer form and are planned to have it.
         movable: Those among them that may be in float.
         known: The nodes whose results are constants, which are converted before a run.
+        float_inputs: Whether the inputs of the network may be read in float.
     """
     free = {node for node in movable if node.op_type in _FREE}
     cut = MinimumCut()
@@ -74,6 +77,8 @@ def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]
     chosen = free - cut.target_side()
     if is_all(chosen):
         return set()
+    if not float_inputs:
+        return chosen
     rest = {node for node in movable if node.op_type in _BY_ELEMENT and node not in chosen}
     found = chosen | _in_front(rest, {node for node in integers if node not in chosen}, known)
     return chosen if is_all(found) else found
