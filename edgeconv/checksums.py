@@ -23,7 +23,7 @@ from edgeconv.versioned import Head
 # Bundles with an older manifest have no checksums.
 _FIRST_SCHEMA = 2
 _MOST_BYTES = 1 << 20
-_LINE = re.compile(rb"([0-9a-f]{64})  ([!-~]+)\n")
+_LINE = re.compile(rb"([0-9a-f]{64})  ([^\x00-\x20\x7f]+)\n")
 
 
 def write_checksums(folder: Path) -> None:
@@ -75,7 +75,8 @@ def listed_sums(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file that ``SHA256SUMS`` lists, by its name; empty if there is none."""
     sums = folder / SUMS_NAME
     found = _LINE.findall(_stored(sums)) if sums.is_file() else []
-    return {name.decode(): digest.decode() for digest, name in found}
+    # Bytes that are not UTF-8 are damage, and differ from what a file is called.
+    return {name.decode("utf-8", "replace"): digest.decode() for digest, name in found}
 
 
 def _stored(sums: Path) -> bytes:

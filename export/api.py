@@ -6,6 +6,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec
 
@@ -13,6 +14,7 @@ from edgeconv.bundle import Bundle
 from edgeconv.errors import IncompleteExport
 from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.alone import ONE_AT_A_TIME, alone
+from edgeconv.export.capture.model_in_memory import InMemory, as_file
 from edgeconv.export.pipeline import run, survey_part
 from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize import Surveyed
@@ -58,6 +60,13 @@ def export(request: ExportRequest) -> Bundle:
         IncompleteExport: Some files failed; the bundle on disk has the others.
         EdgeconvError: It failed and left no bundle; the subclasses in ``edgeconv.errors`` say why.
     """
+    if isinstance(request.model, InMemory):
+        with as_file(request.model) as file:
+            return _export(replace(request, model=file))
+    return _export(request)
+
+
+def _export(request: ExportRequest) -> Bundle:
     resolved = resolve_request(request)
     if resolved.note is not None:
         logger.info("%s", resolved.note)

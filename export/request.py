@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
+    from edgeconv.export.capture.model_in_memory import InMemory
+
 
 _ABOUT = ("description", "version", "author", "license")
 _PICTURES = ("image", "image:nhwc")
@@ -67,7 +70,8 @@ class ExportRequest:
     """Everything that is asked of an export.
 
     Args:
-        model: An ``nn.Module`` or ``ExportedProgram``, which stays as it is, or a model
+        model: An ``nn.Module`` or ``ExportedProgram``, which stays as it is, an ONNX model in
+            memory (``onnx.ModelProto``, ``onnx_ir.Model``, ``torch.onnx.ONNXProgram``), or a model
             specification: a zoo name, ``timm:NAME``, ``torchvision:NAME``,
             ``path/to/file.py:factory``, ``package.module:factory``, ``file.onnx`` or
             ``file.pt2``. A network that is quantized already keeps its scales exactly.
@@ -144,7 +148,7 @@ class ExportRequest:
         progress: Called with (step, done, total).
     """
 
-    model: str | Path | nn.Module | ExportedProgram
+    model: str | Path | nn.Module | ExportedProgram | InMemory
     _: KW_ONLY
     out: str | Path | None = None
     name: str | None = None
@@ -491,4 +495,4 @@ def file_stem(spec: str) -> str:
         path = where or spec
         is_file = path.endswith((".py", ".onnx", ".pt2"))
         name = Path(path).stem if is_file else path.rpartition(".")[2]
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "model"
+    return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._-") or "model"

@@ -60,6 +60,7 @@ def test_every_argument_is_there(option: str) -> None:
         ("pass --weights-key student", 'pass weights_key="student"'),
         ("--weights-key chooses another", "weights_key chooses another"),
         ("with --cut-outputs boxes,scores, or", 'with cut_outputs=["boxes", "scores"], or'),
+        ("the network (--cut-outputs) until it is;", "the network (cut_outputs) until it is;"),
         ("all of them with --example inputs.npz", 'all of them with example="inputs.npz"'),
         ("or pass --no-verify to keep it", "or pass verify=False to keep it"),
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json, echo_sentence
 from edgeconv.report.stacked import print_facts, stacked
-from edgeconv.report.tables import Column, console
+from edgeconv.report.tables import WIDTH, Column, cell_text, console
 from edgeconv.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -207,11 +207,23 @@ def _border(role: str, tensor: TensorReport) -> list[str]:
     return [
         tensor.name,
         role,
-        "x".join(str(size) for size in tensor.shape) or "scalar",
+        _shape_text(tensor.shape),
         tensor.dtype,
         "" if tensor.scale is None else f"{tensor.scale:.6g}",
         "" if tensor.zero_point is None else str(tensor.zero_point),
     ]
+
+
+def _shape_text(shape: Sequence[int | str]) -> str:
+    """A shape in at most as many columns as a table has beside a margin.
+
+    The names of open dimensions stand apart, because an x may be part of them.
+    """
+    if all(isinstance(size, int) for size in shape):
+        return "x".join(map(str, shape)) or "scalar"
+    gap = " x "
+    widest = max(3, (WIDTH - 10) // len(shape) - len(gap))
+    return gap.join(cell_text(str(size), widest) for size in shape)
 
 
 def _unless_unknown(number: int | None, write: Callable[[int], str]) -> str:

@@ -106,14 +106,14 @@ def table(
     return drawn
 
 
-def cell_text(text: str) -> str:
+def cell_text(text: str, widest: int = LONGEST_NAME) -> str:
     """``text`` made printable, without its middle where it would be wider than a name may be."""
     from rich.cells import cell_len, set_cell_size
 
     shown = printable(text)
-    if cell_len(shown) <= LONGEST_NAME:
+    if cell_len(shown) <= widest:
         return shown
-    half = (LONGEST_NAME - 1) // 2
+    half = (widest - 1) // 2
     head, tail = set_cell_size(shown, half), set_cell_size(shown[::-1], half)
     return f"{head.rstrip()}…{tail.rstrip()[::-1]}"
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -20,10 +22,11 @@ from edgeconv.export.capture.arguments import (
     one_input,
     stated_arguments,
 )
-from edgeconv.export.capture.example_batch import warn_of_batch
+from edgeconv.export.capture.example_batch import warn_of_batch, warn_of_open_batch
 from edgeconv.export.capture.guess import candidates
 from edgeconv.export.capture.input_shape import FixedArgument, InputShape, InputSpec
 from edgeconv.export.capture.source import Source
+from edgeconv.export.dynamic_batch import rows, with_batch
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,8 @@ def bind(
         arguments = example_arguments(network, source.example)
         if batch is not None:
             arguments = _rebatched(arguments, batch)
+        elif not dynamic and isinstance(source.example, Call) and source.example.open_batch:
+            arguments = _of_one_sample(source, network, arguments)
     else:
         arguments = _one_image(source, network, size, batch)
     # A program whose batch is fixed has the one that it was exported with.
@@ -89,6 +94,23 @@ def _rebatched(arguments: Arguments, batch: int) -> Arguments:
     return replace(arguments, inputs=inputs, example=None)
 
 
+def _of_one_sample(source: Source, network: nn.Module, arguments: Arguments) -> Arguments:
+    """The arguments of a program that leaves its batch open, with the first sample of its example.
+
+    They stay as they are where the program does not run on one sample.
+    """
+    example, inputs = arguments.example, arguments.inputs
+    if example is None or not inputs or inputs[0].shape[:1] in {(), (1,)}:
+        return arguments
+    ours = with_batch(inputs, 1)
+    one = replace(arguments, inputs=ours, example=tuple(map(rows, example, ours)))
+    if not _runs(Called(network, one), *one.example or ()):
+        return arguments
+    batched = [info.name for info, old in zip(ours, inputs, strict=True) if info != old]
+    warn_of_open_batch(source.spec, batched)
+    return one
+
+
 def _one_image(
     source: Source, network: nn.Module, size: tuple[int, ...] | None, batch: int | None
 ) -> Arguments:
@@ -98,7 +120,7 @@ def _one_image(
     if len(shapes) == 1:
         return one_input(network, shapes[0])
     for shape in shapes:
-        if _runs(network, shape):
+        if _runs(network, np.zeros(shape, np.float32)):
             logger.warning(
                 "the input of %s is taken for %s, on which it runs",
                 source.spec,
@@ -113,10 +135,10 @@ def _one_image(
     )
 
 
-def _runs(network: nn.Module, shape: tuple[int, ...]) -> bool:
+def _runs(network: nn.Module, *arrays: npt.NDArray[Any]) -> bool:
     try:
         with torch.inference_mode():
-            network(torch.zeros(shape))
+            network(*(torch.from_numpy(array.copy()) for array in arrays))
     except Exception:  # the user's own forward(): anything can come out of it
         return False
     return True

@@ -1,4 +1,4 @@
-"""An example of several samples, whose number becomes the batch of the files."""
+"""What becomes of a batch that was not asked for: that of an example, or an open one."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def warn_of_batch(shapes: Sequence[tuple[int, ...]]) -> None:
                 "size",
             )
         )
+
+
+def warn_of_open_batch(spec: str, inputs: Sequence[str]) -> None:
+    """Warn of inputs whose open first dimension is 1 in the files."""
+    logger.warning(
+        Notice(
+            f"{spec} leaves the first dimension of {', '.join(map(repr, inputs))} open; it "
+            "is 1 in the files",
+            "pass --batch for another, or --dynamic-batch for files of any batch size",
+        )
+    )

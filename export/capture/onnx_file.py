@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from typing import NoReturn
 import onnx
 import onnx_ir as ir
 
-from edgeconv.errors import CaptureError, EdgeconvError, Notice, UsageError, first_line
+from edgeconv.errors import CaptureError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.cut import cut
-from edgeconv.export.capture.example_batch import warn_of_batch
+from edgeconv.export.capture.example_batch import warn_of_batch, warn_of_open_batch
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.loop_shapes import state_loop_shapes
@@ -30,8 +29,6 @@ from edgeconv.export.capture.well_formed import without_functions
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
 from edgeconv.near_names import did_you_mean
-
-logger = logging.getLogger(__name__)
 
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
 
@@ -263,13 +260,7 @@ def _fix_shapes(
             dim.Clear()
             dim.dim_value = asked
     if ones:
-        logger.warning(
-            Notice(
-                f"{path.name} leaves the first dimension of {', '.join(map(repr, ones))} open; it "
-                "is 1 in the files",
-                "pass --batch for another, or --dynamic-batch for files of any batch size",
-            )
-        )
+        warn_of_open_batch(path.name, ones)
     if opened:
         del proto.graph.value_info[:]
         for output in proto.graph.output:

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import onnx_ir
 from torch import nn
 from torch.export import ExportedProgram
-from torch.onnx import ONNXProgram
 
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.factory import example_of, from_factory
+from edgeconv.export.capture.model_in_memory import InMemory
 from edgeconv.export.capture.own_copy import own_copy, prepared, unwrapped
 from edgeconv.export.capture.program import from_program, load_program
 from edgeconv.export.capture.source import Source
@@ -26,7 +25,7 @@ _LIBRARIES = ("timm:", "torchvision:")
 
 
 def resolve(
-    model: str | Path | nn.Module | ExportedProgram,
+    model: str | Path | nn.Module | ExportedProgram | InMemory,
     *,
     args: ModelArgs,
     input_size: tuple[int, ...] | None,
@@ -77,7 +76,7 @@ def _load_published(source: Source, network: nn.Module, args: ModelArgs) -> None
 
 
 def _find(
-    model: str | Path | nn.Module | ExportedProgram,
+    model: str | Path | nn.Module | ExportedProgram | InMemory,
     args: ModelArgs,
     input_size: tuple[int, ...] | None,
     weights: Path | None,
@@ -123,9 +122,6 @@ def _not_a_model(model: object) -> UsageError:
     kind = type(model).__name__
     if isinstance(getattr(model, "__self__", None), nn.Module):
         what, hint = "a method of a module", "pass the module itself"
-    elif isinstance(model, (ONNXProgram, onnx_ir.Model)):
-        save = "its save(…)" if isinstance(model, ONNXProgram) else "onnx_ir.save"
-        what, hint = f"of type {kind}", f"write it with {save}, and pass the .onnx file"
     elif isinstance(model, type) or (callable(model) and not hasattr(model, "SerializeToString")):
         what, hint = "a class or function", "call it, and pass the module that it returns"
     elif isinstance(model, (bytes, bytearray)) or kind == "InferenceSession":
@@ -135,7 +131,7 @@ def _not_a_model(model: object) -> UsageError:
     elif isinstance(model, Mapping):
         what, hint = "a dict", "load it into a module with load_state_dict, and pass the module"
     elif hasattr(model, "SerializeToString"):
-        what, hint = "an ONNX model in memory", "write it with onnx.save, and pass the file"
+        what, hint = f"of type {kind}", "make a model of it with onnx.helper.make_model"
     else:
         what = f"of type {kind}"
         hint = "pass an nn.Module, an ExportedProgram, or the name or file of a network"

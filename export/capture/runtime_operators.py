@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from edgeconv.errors import CaptureError
 from edgeconv.export.capture.dynamic_quantization import FLOAT_NETWORK, dynamic_source
@@ -43,8 +44,8 @@ class Writer:
         op: Writes an operator of the standard and returns its result: ``op.Add(x, y)``.
     """
 
-    def __init__(self, editor: GraphEditor, node: ir.Node) -> None:
-        self.node, self._editor = node, editor
+    def __init__(self, model: ir.Model, editor: GraphEditor, node: ir.Node) -> None:
+        self.node, self._model, self._editor = node, model, editor
         self.op = _Operators()
 
     def input(self, index: int) -> ir.Value:
@@ -91,19 +92,45 @@ class Writer:
         title = f"{self.node.name or self.node.outputs[0].name} ({self.node.op_type})"
         return CaptureError(f"{title}: {what}", hint=remedy)
 
+    def rank(self, x: ir.Value) -> int:
+        """How many dimensions an input has.
+
+        ONNX infers nothing of what is behind operators that it does not know. What is before this
+        node is of the standard by now.
+
+        Raises:
+            CaptureError: It does not follow from the inputs of the network.
+        """
+        if x.shape is None:
+            infer = common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)
+            infer(self._model)
+        if x.shape is None:
+            raise self.refused(
+                f"the rank of {x.name} is not known", "save the file without optimization"
+            )
+        return len(x.shape)
+
     def real(self, first: int, axis: int | None = None) -> ir.Value:
         """What the codes, scale and zero point from input ``first`` on mean.
 
         Args:
             first: The index of the codes.
-            axis: What a scale with several elements is along.
+            axis: What a scale or zero point with several elements is along.
         """
-        scale = self.input(first + 1)
-        known = known_array(scale)
-        attributes = {} if known is None or known.size == 1 or axis is None else {"axis": axis}
-        operands = [self.input(first), scale]
-        zero = self.optional(first + 2)
-        return self.op.DequantizeLinear(*operands, *([] if zero is None else [zero]), **attributes)
+        given = [self.input(first + 1), self.optional(first + 2)]
+        known = [None if value is None else known_array(value) for value in given]
+        size = max((array.size for array in known if array is not None), default=1)
+        attributes = {} if size == 1 or axis is None else {"axis": axis}
+        if size > 1:
+            # QLinearConv takes one of the two for the tensor beside the other for each channel.
+            given = [
+                value
+                if array is None or array.size == size
+                else self.constant(np.full(size, array.item(), array.dtype))
+                for value, array in zip(given, known, strict=True)
+            ]
+        operands = [value for value in given if value is not None]
+        return self.op.DequantizeLinear(self.input(first), *operands, **attributes)
 
     def codes(self, value: ir.Value, first: int) -> ir.Value:
         """The codes of ``value`` by the scale and zero point from input ``first`` on."""
@@ -164,9 +191,8 @@ def _unary(name: str) -> Write:
 
 def _softmax(w: Writer) -> Sequence[ir.Value]:
     axis = w.node.attributes.get_int("axis", -1)
-    shape = w.input(0).shape
-    last = axis == -1 or (shape is not None and axis == len(shape) - 1)
-    if w.node.attributes.get_int("opset", 13) < 13 and not last:
+    summed = w.node.attributes.get_int("opset", 13) < 13  # over all axes from this one on
+    if summed and axis != -1 and axis + 1 != w.rank(w.input(0)):
         raise w.refused("it is over several dimensions", "quantize a file of opset 13 or later")
     return [w.codes(w.op.Softmax(w.real(0), axis=axis), 3)]
 
@@ -287,9 +313,7 @@ def _fused_matmul(w: Writer) -> Sequence[ir.Value]:
 def _transposed(w: Writer, x: ir.Value, turned: bool) -> ir.Value:
     if not turned:
         return x
-    if x.shape is None:
-        raise w.refused(f"the rank of {x.name} is not known", "save the file without optimization")
-    axes = [*range(len(x.shape))]
+    axes = [*range(w.rank(x))]
     return w.op.Transpose(x, perm=[*axes[:-2], axes[-1], axes[-2]])
 
 
@@ -324,7 +348,7 @@ def _skip_layer_norm(w: Writer) -> Sequence[ir.Value]:
 
 def _root_mean_square_norm(w: Writer, x: ir.Value, scale: ir.Value) -> ir.Value:
     axis = w.node.attributes.get_int("axis", -1)
-    if axis != -1 and (x.shape is None or axis != len(x.shape) - 1):
+    if axis != -1 and axis + 1 != w.rank(w.input(0)):
         raise w.refused(f"it is along axis {axis}", "save the file without optimization")
     mean = w.op.ReduceMean(w.op.Mul(x, x), w.constant(np.array([-1])))
     spread = w.op.Sqrt(w.op.Add(mean, w.constant(w.number("epsilon", 1e-5))))
@@ -397,13 +421,15 @@ def write_as_standard(model: ir.Model) -> None:
                 node.domain = ""
             known = node.op_type in WRITTEN
             if known and node.domain == (DOMAIN if node.op_type not in _STANDARD else ""):
-                _write(editor, graph, node)
+                _write(model, editor, graph, node)
     if not any(node.domain == DOMAIN for node in model.graph.all_nodes()):
         model.graph.opset_imports.pop(DOMAIN, None)
 
 
-def _write(editor: GraphEditor, graph: ir.Graph | ir.Function, node: ir.Node) -> None:
-    writer = Writer(editor, node)
+def _write(
+    model: ir.Model, editor: GraphEditor, graph: ir.Graph | ir.Function, node: ir.Node
+) -> None:
+    writer = Writer(model, editor, node)
     results = list(WRITTEN[node.op_type](writer))[: len(node.outputs)]
     made = list(writer.op.nodes)
     name = node.outputs[0].name

@@ -112,8 +112,8 @@ def _unexplained(
     other = "onnx" if tflite else "tflite"
     return VerificationError(
         message,
-        hint=f"pass --format {other} if that file is verified, or export less of the network with "
-        f"--cut-outputs until it is; {_REPORT}",
+        hint=f"pass --format {other} if that file is verified, or export less of the network "
+        f"(--cut-outputs) until it is; {_REPORT}",
     )
 
 

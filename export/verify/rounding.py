@@ -10,10 +10,11 @@ The allowance for an output of a sample is
 where error is the largest one of the two runs, or the largest relative error of the measured
 samples times the magnitude of this output, if that is more: one sample may be lucky. And terms is
 the largest magnitude among the terms of the output's last operator: what a sum adds up, or 1 where
-the operator saturates (Sigmoid, Softmax) or subtracts 1 from an exponential (Elu). A sum of n terms
-one after the other rounds n times, and roundings of random signs grow with the root of n (Higham
-and Mary 2019, SIAM J. Sci. Comput. 41(5)); so terms counts sqrt(n) / 2 times there, in units of
-half an EPSILON. That matters where a bias is far above what is added to it: PyTorch adds it last,
+the operator saturates (Sigmoid, Softmax) or subtracts 1 from an exponential (Elu). LogSoftmax only
+shifts the results of the operator before it, which counts as well. A sum of n terms one after the
+other rounds n times, and roundings of random signs grow with the root of n (Higham and Mary 2019,
+SIAM J. Sci. Comput. 41(5)); so terms counts sqrt(n) / 2 times there, in units of half an EPSILON.
+That matters where a bias is far above what is added to it: PyTorch adds it last,
 and XNNPACK begins with it.
 """
 
@@ -112,12 +113,12 @@ def largest_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
 
 def _terms(model: ir.Model, samples: Sequence[Sample]) -> list[list[float]]:
     """For each sample and output: the largest magnitude among the terms of its last operator."""
-    lasts = [last_operator(value) for value in model.graph.outputs]
+    lasts = [_last_sums(value) for value in model.graph.outputs]
     names = sorted(
         {
             str(value.name)
-            for node in lasts
-            if node is not None
+            for nodes in lasts
+            for node in filter(None, nodes)
             for value in node.inputs
             if value is not None and value.const_value is None and value.dtype == ir.DataType.FLOAT
         }
@@ -128,9 +129,31 @@ def _terms(model: ir.Model, samples: Sequence[Sample]) -> list[list[float]]:
     for sample in samples:
         arrays = dict(zip([*names, *outputs], runner.run(sample), strict=True))
         found.append(
-            [_size(node, arrays, arrays[name]) for node, name in zip(lasts, outputs, strict=True)]
+            [_largest_size(nodes, arrays, name) for nodes, name in zip(lasts, outputs, strict=True)]
         )
     return found
+
+
+def _last_sums(value: ir.Value) -> list[ir.Node | None]:
+    """The operator that computed ``value``, and the one before it where that only shifts.
+
+    LogSoftmax subtracts one number from all elements, which so keep the errors that they have.
+    """
+    node = last_operator(value)
+    source = node.inputs[0] if node is not None and node.op_type == "LogSoftmax" else None
+    return [node] if source is None else [node, last_operator(source)]
+
+
+def _largest_size(
+    nodes: Sequence[ir.Node | None], arrays: dict[str, npt.NDArray[np.float32]], name: str
+) -> float:
+    own = _size(nodes[0], arrays, arrays[name])
+    if len(nodes) == 1:
+        return own
+    shifted = nodes[0] and nodes[0].inputs[0]
+    assert shifted is not None
+    # The number that is subtracted is as far off as the largest element.
+    return max(own, 2 * _size(nodes[1], arrays, arrays[str(shifted.name)]))
 
 
 def last_operator(value: ir.Value) -> ir.Node | None:

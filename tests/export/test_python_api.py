@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir
 import pytest
 import torch
 from PIL import Image
@@ -18,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
 from edgeconv.bundle import Bundle, Format, Layout, Precision, TensorInfo
-from edgeconv.errors import DataError, MismatchedData, UsageError
+from edgeconv.errors import CaptureError, DataError, MismatchedData, UsageError
 from edgeconv.export import Preprocessing, QuantizeOptions, RangeMethod, export
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.data.objects import as_array, object_samples
@@ -149,15 +148,41 @@ def test_modules_that_cannot_be_exported() -> None:
         resolve(nn.Sequential(nn.LazyLinear(2)), args={}, input_size=None, weights=None)
 
 
+def test_onnx_models_in_memory_are_exported(tmp_path: Path) -> None:
+    network, example = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), (torch.ones(1, 4),)
+    program = torch.onnx.export(network, example, dynamo=True, verbose=False)
+    assert program is not None
+    for model in (program.model_proto, program.model, program):
+        bundle = export(model, out=tmp_path / "b", formats="onnx", force=True)
+        (artifact,) = bundle.manifest.artifacts
+        assert artifact.path == "main_graph_float32.onnx"
+        assert bundle.manifest.model == "main_graph.onnx"  # and not its temporary place
+        (got,) = run_onnx(bundle.file(artifact), np.ones((1, 4), np.float32)).values()
+        np.testing.assert_allclose(got, network(*example).detach().numpy(), atol=1e-6)
+
+
+def test_a_model_in_memory_whose_weights_are_elsewhere_is_refused(tmp_path: Path) -> None:
+    weight = onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    borders = [
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)]
+        for name, shape in (("x", [1, 4]), ("y", [1, 3]))
+    ]
+    proto = onnx.helper.make_model(onnx.helper.make_graph([node], "g", *borders, [weight]))
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
+    loaded = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    with pytest.raises(CaptureError, match=r"keeps weights in files.*\nhint: pass the path"):
+        export(loaded, out=tmp_path / "b")
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (nn.Linear, r"a class or function.*\nhint: call it"),
         (lambda x: x, r"a class or function.*\nhint: call it"),
         ({"weight": torch.zeros(2)}, r"a dict.*\nhint: load it into a module"),
-        (onnx.ModelProto(), r"an ONNX model in memory.*\nhint: write it with onnx\.save"),
+        (onnx.GraphProto(), r"of type GraphProto.*\nhint: make a model of it"),
         (nn.Linear(2, 2).forward, r"a method of a module.*\nhint: pass the module itself"),
-        (onnx_ir.Model(onnx_ir.Graph([], [], nodes=[]), ir_version=8), r"onnx_ir\.save"),
         (b"\x08\x08", r"of type bytes.*\nhint: pass the path of its file"),
         ([nn.ReLU()], r"a list.*\nhint: call export for each"),
         (3, r"of type int.*\nhint: pass an nn\.Module"),

@@ -128,3 +128,6 @@ def test_names_of_files() -> None:
     assert file_stem("timm:mobilenetv3_small_100.lamb_in1k") == "mobilenetv3_small_100.lamb_in1k"
     assert file_stem("folder/net.onnx") == "net"
     assert file_stem("../..") == "model"
+    assert file_stem("Netze/ü 网络.onnx") == "ü_网络"
+    assert file_stem("u\u0308.onnx") == "ü"  # as macOS writes it
+    assert file_stem("nets/-v.onnx") == "v"

@@ -58,6 +58,17 @@ def lp_pool(f: Decomposer) -> Results:
     return [f("Sqrt", sums) if p == 2 else f("Pow", sums, 1 / p)]
 
 
+@decomposition_of("GlobalLpPool")
+def global_lp_pool(f: Decomposer) -> Results:
+    """The p-th root of the sum of the p-th powers of each channel."""
+    x, p = f.input(0), f.attributes.get_int("p", 2)
+    axes = [*range(2, len(f.shape(x)))]
+    if p in (1, 2):
+        return [f(f"ReduceL{p}", x, axes, keepdims=1)]
+    sums = f("ReduceSum", f("Pow", f("Abs", x), float(p)), axes, keepdims=1)
+    return [f("Pow", sums, 1 / p)]
+
+
 def _rounded_up(
     size: tuple[int, ...],
     kernel: tuple[int, ...],

@@ -278,3 +278,46 @@ def test_where_of_codes(tmp_path: Path) -> None:
         file = bundle.file(artifact)
         (got,) = open_runner(file, artifact.format, artifact.inputs, artifact.outputs).run([x])
         np.testing.assert_allclose(got, run_onnx(path, {"x": x})["y"], atol=0.051)  # one step
+
+
+@pytest.mark.parametrize("vector", ["scale", "zero point"])
+def test_one_zero_point_beside_a_scale_for_each_channel(vector: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scales, zeros = np.float32([0.01, 0.02, 0.01, 0.03]), np.zeros(4, np.int8)
+    constants: dict[str, Array] = {
+        **{"s": np.float32(0.03), "z": np.uint8(128), "t": np.float32(0.2)},
+        "w": rng.integers(-100, 100, (4, 3, 3, 3)).astype(np.int8),
+        "sw": scales if vector == "scale" else scales[0],
+        "zw": zeros if vector == "zero point" else zeros[0],
+    }
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"),
+        node("QLinearConv", "q s z w sw zw t z", "c", pads=[1] * 4),
+        node("DequantizeLinear", "c t z", "y"),
+    ]
+    path = save(tmp_path / "n.onnx", nodes, (1, 3, 6, 6), {"y": (1, 4, 6, 6)}, constants)
+    bundle = export(path, out=tmp_path / "out")
+    x = rng.standard_normal((1, 3, 6, 6)).astype(np.float32)
+    for artifact in bundle.manifest.artifacts:
+        file = bundle.file(artifact)
+        (got,) = open_runner(file, artifact.format, artifact.inputs, artifact.outputs).run([x])
+        np.testing.assert_allclose(got, run_onnx(path, {"x": x})["y"], atol=0.201)  # one step
+
+
+def test_a_rank_behind_operators_that_onnx_does_not_know(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    constants: dict[str, Array] = {"w": rng.standard_normal((4, 4)).astype(np.float32)}
+    nodes = [
+        node("MatMul", "x w", "m"),
+        node("QuickGelu", "m", "q", **M),
+        node("FusedMatMul", "x q", "f", transB=1, **M),
+        node("FastGelu", "f", "g", **M),
+        node("FusedMatMul", "g x", "y", transA=1, **M),
+    ]
+    path = save(tmp_path / "n.onnx", nodes, (2, 3, 4), {"y": (2, 3, 4)}, constants)
+    bundle = export(path, out=tmp_path / "out", batch=2)
+    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    for artifact in bundle.manifest.artifacts:
+        file = bundle.file(artifact)
+        (got,) = open_runner(file, artifact.format, artifact.inputs, artifact.outputs).run([x])
+        assert sqnr_db(run_onnx(path, {"x": x})["y"], got) > 110, artifact.path

@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from onnx import TensorProto, helper
 from torch import nn
 
 from edgeconv.bundle import Precision
@@ -97,3 +99,16 @@ def test_a_changed_bundle_is_refused(bundle: Path) -> None:
         assert isinstance(run(bundle).exception, BundleError)
     finally:
         path.write_bytes(content)
+
+
+def test_long_names_of_open_dimensions_stay_within_80_columns(tmp_path: Path) -> None:
+    names = [f"{each}_of_the_sequence_behind_the_encoder" for each in ("a", "b", "c", "d")]
+    border = [helper.make_tensor_value_info(name, TensorProto.FLOAT, names) for name in ("x", "y")]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = tmp_path / "open.onnx"
+    onnx.save(helper.make_model(helper.make_graph([node], "g", border[:1], border[1:])), path)
+    lines = run(path).stdout.splitlines()
+    shown = [line for line in lines if " x " in line]
+    assert len(shown) == 2
+    assert max(map(len, shown)) <= 80
+    assert all(part.strip(" …").startswith("a_") for part in shown[0].split("input")[1:])

@@ -67,6 +67,16 @@ def test_what_is_read_without_end_is_no_file(good: Bundle, tmp_path: Path) -> No
             check_checksums(Bundle.load(odd.parent))
 
 
+def test_names_in_any_script_are_read(tmp_path: Path) -> None:
+    """As `--name` and networks in files with such names make them."""
+    bundle = export(nn.ReLU(), out=tmp_path / "ü", name="ü_网络", input_size=(1, 3), formats="onnx")
+    assert "ü_网络_float32.onnx" in check_checksums(bundle)
+    sums = bundle.path / SUMS_NAME
+    sums.write_bytes(sums.read_bytes().replace("ü".encode(), b"\xfc"))  # not UTF-8
+    with pytest.raises(BundleError, match=f"{SUMS_NAME} was changed"):
+        check_checksums(bundle)
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
 def test_sha256sum_reads_them(good: Bundle) -> None:
     checked = ["sha256sum", "--check", "--strict", "--quiet", SUMS_NAME]

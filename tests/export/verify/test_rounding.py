@@ -122,6 +122,29 @@ def test_sums_of_any_order_are_allowed(
     assert abs(float(total) - exact) <= allowed
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_log_softmax_keeps_the_rounding_of_the_product_before_it(seed: int) -> None:
+    """Each score may be off by the rounding of 4096 terms, however near zero the results are."""
+    rng = np.random.default_rng(seed)
+    x = (1000 * rng.standard_normal((1, 4096))).astype(np.float32)
+    weights = rng.standard_normal((4096, 3)).astype(np.float32)
+    net = Net()
+    y = net.op("MatMul", net.input("x", x.shape), net.constant(weights))
+    net.output(net.op("LogSoftmax", net.op("Reshape", y, net.constant(np.array([1, 3]))), axis=1))
+
+    def log_softmax(scores: np.ndarray) -> np.ndarray:
+        return np.asarray(torch.log_softmax(torch.from_numpy(scores), -1).numpy())
+
+    exact = log_softmax(x.astype(np.float64) @ weights.astype(np.float64))
+    scores = np.zeros((1, 3), np.float32)
+    for row, term in zip(weights, x[0], strict=True):
+        scores += row * term
+    # The run itself is exact here, so that only the floor counts.
+    outputs = {0: [exact]}
+    (allowed,) = allowances(as_model(net.proto()), [(x,)], outputs, [outputs]).ravel()
+    assert largest_error(log_softmax(scores), exact) <= allowed
+
+
 def test_allowances_measured_on_few_samples_are_no_larger() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(

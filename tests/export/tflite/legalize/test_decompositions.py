@@ -67,6 +67,14 @@ def test_lp_pool(p: int, ceil: int) -> None:
     agree(net, {"x": smooth((1, 2, 7, 6))})
 
 
+@pytest.mark.parametrize("p", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(2, 3, 5), (1, 3, 4, 5)])
+def test_global_lp_pool(p: int, shape: tuple[int, ...]) -> None:
+    net = Net()
+    net.output(net.op("GlobalLpPool", net.input("x", shape), p=p))
+    agree(net, {"x": smooth(shape)})
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(["float32", "int32"]), st.integers(0, 99))
 def test_the_other_remainder(dtype: str, seed: int) -> None:
