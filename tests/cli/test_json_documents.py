@@ -143,7 +143,7 @@ def test_what_is_printed(arguments: tuple[str, ...], name: str) -> None:
 
 
 def test_an_empty_cache(tmp_path: Path) -> None:
-    text = printed("cache", "ls", "--json", "--cache", tmp_path / "cache")
+    text = printed("cache", "ls", "--json", "--cache", tmp_path)
     assert json.loads(text) == {"schema_version": 1, "results": []}
 
 

@@ -183,7 +183,7 @@ def test_indices_reach_as_far_as_their_table(
         (INT64, [node("Gather", "e x", "a"), node("Gather", "w x")], range(6)),
         (INT64, [node("OneHot", "x d v")], range(5)),
         (INT64, [node("Div", "x x")], range(1, 10)),
-        (INT64, [node("Cast", "x", to=FLOAT)], range(2)),
+        (INT64, [node("Cast", "x", to=FLOAT)], range(-127, 128)),
         (UINT8, [node("Cast", "x", to=FLOAT)], range(256)),
         (UINT8, [node("Cast", "x", "a", to=FLOAT), node("Div", "a v")], range(256)),
         (UINT8, [node("Cast", "x", to=BOOL)], range(2)),
