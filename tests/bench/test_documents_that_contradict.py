@@ -17,7 +17,7 @@ from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.profile.records import ProfiledModel
 from edgeconv.bench.sustained import Stretch, SustainedModel, SustainedResult
 from edgeconv.bench.together import TogetherModel, TogetherResult
-from edgeconv.bundle import Format, Precision
+from edgeconv.bundle import Bundle, Format, Manifest, Precision
 from edgeconv.calibrated_ranges import CalibratedRanges
 from edgeconv.device import Runtime
 from edgeconv.device.messages import Steps
@@ -236,3 +236,43 @@ def test_what_may_differ(result: BenchResult | TogetherResult | EndToEndResult) 
         stated = model[figures[0]]
         (stated["median"] if figures[0] == "summary" else stated)["value"] = 7.0
     assert type(result).parse(json.dumps(document), "r.json") == result
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shape": [-5, 3]}, "x cannot have the shape"),
+        ({"shape": [2**40, 3]}, "x cannot have the shape"),
+        ({"dtype": "O"}, "x has the type 'O', which is not one of numbers"),
+        ({"dtype": "complex999"}, "which is not one of numbers"),
+        ({"scale": 0}, "x cannot have the scale 0"),
+        ({"scale": 1e999}, "x cannot have the scale inf"),
+    ],
+)
+def test_tensors_that_no_file_has(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """``predict`` prepared pictures for a type that there is not, and printed what came of it."""
+    document = json.loads(made_manifest((1, 3), (1, 2)).model_dump_json())
+    document["inputs"][0] |= changes
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(document).replace("Infinity", "1e999"))
+    with pytest.raises(EdgeconvError, match=said):
+        Manifest.load(path)
+
+
+def test_a_bundle_without_files(tmp_path: Path) -> None:
+    made_manifest((1, 3), (1, 2)).save(tmp_path / "manifest.json")
+    with pytest.raises(EdgeconvError, match="lists no model files"):
+        Bundle.load(tmp_path)
+
+
+def test_a_key_twice(tmp_path: Path, edgeconv: CommandLine) -> None:
+    """One reader takes the first value, another the last: a verdict would hang on the reader."""
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    made_result(MODEL).save(before)
+    made_result(made_model("a.tflite", [2 * ns for ns in MEDIANS])).save(after)
+    models = json.dumps(json.loads(before.read_text())["models"])
+    text = after.read_text().rstrip()
+    after.write_text(f'{{"models": {models},{text[1:]}')
+    done = edgeconv("gate", after, "--baseline", before)
+    assert done.returncode == 2
+    assert f"{after} states 'models' twice in one place" in done.stderr

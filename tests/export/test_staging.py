@@ -158,10 +158,10 @@ def test_remains_of_a_killed_export_are_removed(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", program, out], check=False)
     mine = tmp_path / ".out.mine_now.tmp"
     mine.mkdir()
-    (mine / "thesis.txt").write_text("mine")
+    (mine / "README.md").write_text("mine")  # a name of ours in a folder that is not
     write(out, force=False)
     assert names(tmp_path) == {"out", ".out.mine_now.tmp"}
-    assert (mine / "thesis.txt").read_text() == "mine"
+    assert (mine / "README.md").read_text() == "mine"
 
 
 def test_a_second_export_at_the_same_time_is_refused(tmp_path: Path) -> None:
