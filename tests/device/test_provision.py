@@ -98,6 +98,4 @@ def test_a_python_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """As uv makes them. Nothing is asked of the device before."""
     monkeypatch.setitem(sys.modules, "pip", None)
     with pytest.raises(UsageError, match=r"has no pip.*\n.*-m ensurepip"):
-        CliRunner().invoke(
-            command, ["provision", "ssh://board.invalid"], catch_exceptions=False
-        )
+        CliRunner().invoke(command, ["provision", "ssh://board.invalid"], catch_exceptions=False)
