@@ -406,9 +406,11 @@ class Manifest(Versioned):
 
     @model_validator(mode="after")
     def _tensors_can_be(self) -> Manifest:
-        for described in (self, *self.artifacts):
-            for info in (*described.inputs, *described.outputs):
-                _refuse_impossible(info)
+        infos = [*self.inputs, *self.outputs]
+        for artifact in self.artifacts:
+            infos += [*artifact.inputs, *artifact.outputs]
+        for info in infos:
+            _refuse_impossible(info)
         return self
 
     def provenance(self) -> str:
