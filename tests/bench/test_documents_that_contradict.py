@@ -13,6 +13,7 @@ from edgeconv.bench import BenchResult
 from edgeconv.bench.compare.latency import LATENCY
 from edgeconv.bench.end_to_end import EndToEndModel, EndToEndResult
 from edgeconv.bench.instructions import CountResult
+from edgeconv.bench.journal import Finished, Journal, Session
 from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.profile.records import ProfiledModel
 from edgeconv.bench.sustained import Stretch, SustainedModel, SustainedResult
@@ -21,7 +22,7 @@ from edgeconv.bundle import Bundle, Format, Manifest, Precision
 from edgeconv.calibrated_ranges import CalibratedRanges
 from edgeconv.device import Runtime
 from edgeconv.device.messages import Steps
-from edgeconv.errors import EdgeconvError, MeasurementError
+from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.store.history import History
 from edgeconv.sweep.result import Limits, SweepResult
 from edgeconv.versioned import Versioned
@@ -276,3 +277,31 @@ def test_a_key_twice(tmp_path: Path, edgeconv: CommandLine) -> None:
     done = edgeconv("gate", after, "--baseline", before)
     assert done.returncode == 2
     assert f"{after} states 'models' twice in one place" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "process 0 is there twice"),
+        ({"order": 7}, "process 7 is there twice"),
+        ({"repetition": 10**9, "order": 7}, "has no repetition 1000000000"),
+    ],
+)
+def test_a_journal_with_a_process_too_many(
+    changes: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    """It was measured to its end, removed, and its result could not be shown."""
+    path, run = tmp_path / "r.partial", MODEL.processes[0]
+    session = Session(
+        **{name: value for name, value in COMMON.items() if name != "warnings"},
+        files=(MODEL.file,),
+        paths=(Path("/a.tflite"),),
+        inputs_sha256=None,
+        out=None,
+    )
+    Journal.create(path, session).add(Finished(model=0, machine=MACHINE, run=run))
+    again = Finished(model=0, machine=MACHINE, run=run.model_copy(update=changes))
+    with path.open("a") as file:
+        file.write(again.model_dump_json() + "\n")
+    with pytest.raises(UsageError, match=said):
+        Journal.open(path)
