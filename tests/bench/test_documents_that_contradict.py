@@ -305,3 +305,17 @@ def test_a_journal_with_a_process_too_many(
         file.write(again.model_dump_json() + "\n")
     with pytest.raises(UsageError, match=said):
         Journal.open(path)
+
+
+def test_rows_with_other_numbers_of_processes(tmp_path: Path, edgeconv: CommandLine) -> None:
+    """Speed-ups are of processes side by side; a report ended in an internal error."""
+    path = tmp_path / "r.json"
+    made_result(MODEL, OTHER).save(path)
+    document = json.loads(path.read_text())
+    document["models"][1]["processes"].pop()
+    del document["models"][1]["summary"]
+    path.write_text(json.dumps(document))
+    done = edgeconv("report", path, "-o", tmp_path / "r.html")
+    assert done.returncode in (1, 2)
+    assert "b.tflite has 5 processes and a.tflite 6" in done.stderr
+    assert "internal" not in done.stderr
