@@ -28,6 +28,9 @@ def test_an_interval_is_named_where_there_is_one(
         data_sha256="0" * 64,
         samples=8,
         skipped=(),
-        results=(accuracy, accuracy.model_copy(update={"against_float": against})),
+        results=(
+            accuracy.model_copy(update={"path": against.path}),
+            accuracy.model_copy(update={"against_float": against}),
+        ),
     )
     assert f"against float32: {name} in points, {said}" in notes(result)
