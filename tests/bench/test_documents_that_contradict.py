@@ -24,7 +24,7 @@ from edgeconv.device import Runtime
 from edgeconv.device.messages import Steps
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.store.history import History
-from edgeconv.sweep.result import Limits, SweepResult
+from edgeconv.sweep.result import Limits, SweepResult, bundle_at
 from edgeconv.versioned import Versioned
 from support.command_line import CommandLine
 from support.manifests import made_artifact, made_manifest
@@ -264,6 +264,14 @@ def test_a_bundle_without_files(tmp_path: Path) -> None:
     made_manifest((1, 3), (1, 2)).save(tmp_path / "manifest.json")
     with pytest.raises(EdgeconvError, match="lists no model files"):
         Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [(None, "names no bundle"), (Path("/gone"), "/gone is not in the cache")]
+)
+def test_a_bundle_of_a_sweep_that_is_gone(path: Path | None, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        bundle_at(path, "a.tflite")
 
 
 def test_a_key_twice(tmp_path: Path, edgeconv: CommandLine) -> None:
