@@ -139,7 +139,7 @@ class Spread:
         median_db: The ratio of the median sample.
         worst_db: The ratio of the worst sample.
         variation_db: The ratio of the outputs without their mean over the samples, which is what
-            depends on the input; None with a single sample.
+            depends on the input; None with a single sample, or where no output varies.
     """
 
     median_db: float
@@ -157,12 +157,11 @@ class Spread:
         if not outputs:
             return None
         each = [[sqnr_db(x, y) for x, y in zip(a, b, strict=True)] for a, b in outputs]
+        varying = [variation(a, b) for a, b in outputs] if len(expected) > 1 else []
         return cls(
             median_db=min(float(np.median(ratios)) for ratios in each),
             worst_db=min(min(ratios) for ratios in each),
-            variation_db=None
-            if len(expected) == 1
-            else min(variation(a, b).db for a, b in outputs),
+            variation_db=min((ratio.db for ratio in varying if ratio.signal > 0), default=None),
         )
 
 

@@ -26,6 +26,9 @@ from edgeconv.units import format_bytes, format_duration
 
 # The median latency of each file in nanoseconds.
 Latency = Callable[[Sequence[Path]], Sequence[float]]
+# Float32 rounds at 1e-7 and int8 loses 1e-3 or more; a loss of so many times the figure of the
+# float32 file means that this figure is nothing but rounding.
+_MOST_TIMES = 1e4
 _ONLY_BEST = (OutputKind.LABEL, OutputKind.TOP5)
 
 
@@ -53,13 +56,18 @@ class Escalated:
             raise EdgeconvError(
                 f"none of {len(self.attempts)} attempts meets the budget ({self._reached()}), and "
                 "nothing was written",
-                hint="calibrate with more or better data, or allow more loss, size or time",
+                hint="calibrate with more or better data, or allow more loss, size or time"
+                if self.front
+                else "calibrate with more or better data, add --search, which tries precisions by "
+                "layer, or allow more loss, size or time",
             )
         return self.bundle
 
     def _reached(self) -> str:
         figures = [attempt.figures for attempt in self.attempts]
+        lost = [each.accuracy_drop for each in figures if each.accuracy_drop is not None]
         reached = [
+            *([f"the least loss was {100 * min(lost):.2f}%"] if lost else []),
             f"the best reached {max(each.sqnr_db for each in figures):.1f} dB",
             f"the smallest {format_bytes(min(each.bytes for each in figures))}",
         ]
@@ -210,6 +218,9 @@ def _drop(
     """The first figure of the best float32 file less that of the worst int8 file.
 
     Of a figure that is no share it is the loss as a share of the float32 file's figure.
+
+    Raises:
+        UsageError: That figure is zero but for rounding, as with labels by the network itself.
     """
     asked = request.asked
     truth = None if asked.truth is None else Path(asked.truth)
@@ -225,7 +236,16 @@ def _drop(
     sign = 1.0 if floats[0].better == "higher" else -1.0
     best = max(sign * figure.value for figure in floats)
     loss = best - min(sign * figures[a.path].value for a in integer)
-    return loss if floats[0].unit == SHARE else loss / (abs(best) or 1.0)
+    if floats[0].unit == SHARE or not loss:
+        return loss
+    if abs(best) * _MOST_TIMES < abs(loss):
+        figure = f"{best * sign:.3g} {floats[0].unit}".rstrip()
+        raise UsageError(
+            f"the {floats[0].name} of the float32 file is {figure}, and no loss is a share of that",
+            hint="pass measured labels, not what the network itself computes, or limit the noise "
+            "with --min-sqnr",
+        )
+    return loss / abs(best)
 
 
 class _HeldBack(logging.Filter):

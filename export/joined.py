@@ -7,7 +7,7 @@ network multiplies by factors far from the others, as the boxes of ``y * [640, 6
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,9 @@ import onnx_ir as ir
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from edgeconv.export.graph_edit import known_array
 from edgeconv.export.traits import Trait, operators
+from edgeconv.export.zeros import Zeros
 
 Array = npt.NDArray[Any]
 
@@ -29,9 +31,11 @@ _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Clip"}
 _ELEMENTWISE = operators(Trait.FUNCTION) | _ARITHMETIC
 # These join what they write to with what they write.
 _SCATTERS = {"ScatterElements", "ScatterND"}
-_MOVES = operators(Trait.MOVES) | _SCATTERS
+# These lay values over each other that are zero where another is not, as two Pads are.
+_OVERLAYS = {"Add", "Sub", "Sum", "Max", "Min"}
+_MOVES = operators(Trait.MOVES) | _SCATTERS | {"Pad"}
 # What leaves each element of a part in the part: behind it a part may itself be joined.
-_REARRANGES = operators(Trait.VIEWS) | {"Transpose", "Concat"}
+_REARRANGES = operators(Trait.VIEWS) | {"Transpose", "Pad"}
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,14 @@ def joined_outputs(graph: ir.Graph, opset: int) -> list[Parts | None]:
 
 
 def parts_of(output: ir.Value, opset: int) -> Parts | None:
-    """The parts that Concats put into ``output``; None without a Concat of several.
+    """The parts that are joined in ``output``; None without several.
 
-    Behind a Concat the elements may be moved, and changed one by one.
+    A Concat joins, and so does what writes to places, chooses by a constant, or adds what is zero
+    at the place of any other. Behind it the elements may be moved, and changed one by one.
     """
     if output.dtype != ir.DataType.FLOAT or _shape(output) is None:
         return None
-    nodes, leaves = trace(output)
+    nodes, leaves = trace(output, opset)
     names = tuple(dict.fromkeys(str(leaf.name) for leaf in leaves))
     if len(names) < 2:
         return None
@@ -81,54 +86,100 @@ def parts_of(output: ir.Value, opset: int) -> Parts | None:
     return Parts(tuple(names[i] for i in present), np.searchsorted(present, labels))
 
 
-def trace(output: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
-    """The nodes from the parts to the output, in order, and the parts; none without a Concat."""
+def trace(output: ir.Value, opset: int) -> tuple[list[ir.Node], list[ir.Value]]:
+    """The nodes from the parts to the output, in order, and the parts; none without a join."""
     nodes: list[ir.Node] = []
     leaves: list[ir.Value] = []
     seen: set[ir.Value] = set()
+    joins = Joins(opset)
 
     def follow(value: ir.Value, *, joined: bool) -> None:
         if value in seen:
             return
         seen.add(value)
         node = value.producer()
-        if node is None or not (_joins_later(node) if joined else _carries(node)):
+        if node is None or not (joins.later(node) if joined else joins.carries(node)):
             leaves.append(value)
             return
-        is_join = node.op_type in _SCATTERS | {"Concat"}
-        for part in _joined_by(node):
-            if part is not None:
-                follow(part, joined=joined or is_join)
+        parts = joins.sources(node)
+        for part in parts:
+            follow(part, joined=joined or len(parts) > 1)
         nodes.append(node)
 
     follow(output, joined=False)
     return list(dict.fromkeys(nodes)), leaves
 
 
-def _joined_by(node: ir.Node) -> Sequence[ir.Value | None]:
-    """The inputs that elements of the result come from."""
-    if node.op_type == "Concat":
-        return node.inputs
-    return (node.inputs[0], node.inputs[2]) if node.op_type in _SCATTERS else node.inputs[:1]
+class Joins:
+    """Which operators join values, and which carry what was joined."""
 
+    def __init__(self, opset: int) -> None:
+        self._zeros = Zeros(opset)
 
-def _carries(node: ir.Node) -> bool:
-    """Whether each element of the result comes from one of the data, and nothing but constants."""
-    if node.domain or node.op_type not in _MOVES | _ELEMENTWISE:
+    def sources(self, node: ir.Node) -> list[ir.Value]:
+        """The inputs that elements of the result come from."""
+        inputs = [value for value in node.inputs if value is not None]
+        if node.op_type == "Concat":
+            return inputs
+        if node.op_type in _SCATTERS:
+            return [inputs[0], inputs[2]]
+        computed = [value for value in inputs if known_array(value) is None]
+        if node.op_type == "Where":
+            return computed
+        return computed if node.op_type in _OVERLAYS and len(computed) > 1 else inputs[:1]
+
+    def carries(self, node: ir.Node) -> bool:
+        """Whether each element of the result comes from one of the data, and no other."""
+        if node.domain or node.op_type not in _MOVES | _ELEMENTWISE | _OVERLAYS | {"Where"}:
+            return False
+        if any(_shape(each) is None for each in (*node.inputs, *node.outputs) if each is not None):
+            return False
+        if node.op_type == "Concat":
+            return True
+        if node.op_type in _SCATTERS:
+            return self._writes(node)
+        sources = self.sources(node)
+        same = all(_shape(value) == _shape(node.outputs[0]) for value in sources)
+        if node.op_type == "Where":
+            chosen = node.inputs[0]
+            return chosen is not None and known_array(chosen) is not None and same and bool(sources)
+        if len(sources) > 1:
+            return len(sources) == len(node.inputs) and same and self._zeros.apart(sources)
+        if any(value is not None and value.const_value is None for value in node.inputs[1:]):
+            return False
+        return node.op_type in _MOVES or (same and node.op_type in _ELEMENTWISE)
+
+    def later(self, node: ir.Node) -> bool:
+        """Whether ``node`` rearranges what was joined before, or joins it."""
+        while self.carries(node):
+            sources = self.sources(node)
+            if len(sources) > 1 and node.op_type not in _SCATTERS:
+                return True
+            producer = sources[0].producer()
+            if producer is None or node.op_type not in _REARRANGES:
+                return False
+            node = producer
         return False
-    if any(_shape(value) is None for value in (*node.inputs, *node.outputs) if value is not None):
-        return False
-    if node.op_type == "Concat":
-        return True
-    if node.op_type in _SCATTERS:
-        places = node.inputs[1]
-        plain = node.attributes.get_string("reduction", "none") == "none"
-        return plain and places is not None and places.const_value is not None
-    if any(value is not None and value.const_value is None for value in node.inputs[1:]):
-        return False
-    first = node.inputs[0]
-    same = first is not None and _shape(first) == _shape(node.outputs[0])
-    return node.op_type in _MOVES or same
+
+    def places(self, node: ir.Node) -> list[Array]:
+        """For each input of what joins elements at the same places, where they are from it."""
+        if node.op_type == "Where":
+            chosen = node.inputs[0]
+            assert chosen is not None
+            array = known_array(chosen)
+            assert array is not None
+            return [array, ~array]
+        return [self._zeros.may_differ(value) for value in self.sources(node)]
+
+    def _writes(self, node: ir.Node) -> bool:
+        """Whether what is written replaces what was there, or is added to zeros."""
+        data, places = node.inputs[:2]
+        if data is None or places is None or places.const_value is None:
+            return False
+        reduction = node.attributes.get_string("reduction", "none")
+        return reduction == "none" or (
+            reduction == "add" and not self._zeros.written_over(node).any()
+        )
 
 
 def is_elementwise(node: ir.Node) -> bool:
@@ -136,24 +187,12 @@ def is_elementwise(node: ir.Node) -> bool:
     return node.op_type in _ELEMENTWISE
 
 
-def _joins_later(node: ir.Node) -> bool:
-    """Whether ``node`` rearranges what an earlier Concat joined."""
-    while node.op_type in _REARRANGES and _carries(node):
-        if node.op_type == "Concat":
-            return True
-        producer = node.inputs[0].producer() if node.inputs[0] is not None else None
-        if producer is None:
-            return False
-        node = producer
-    return False
-
-
 def _by_factor(output: ir.Value, opset: int) -> Parts | None:
     """The parts of ``output``, each once more apart where its factors are far from each other."""
     parts, shape = parts_of(output, opset), _shape(output)
     if output.dtype != ir.DataType.FLOAT or shape is None:
         return parts
-    nodes, leaves = trace(output)
+    nodes, leaves = trace(output, opset)
     if not any(_is_scaling(node) for node in nodes):
         return parts
     ones = {leaf: np.ones(_shape(leaf) or ()) for leaf in leaves}
@@ -219,27 +258,50 @@ def _run(
     """
     held = {str(leaf.name): array for leaf, array in leaves.items()}
     protos: list[onnx.NodeProto] = []
+    joins = Joins(opset)
     for node in nodes:
-        first, result = node.inputs[0], node.outputs[0]
-        assert first is not None
+        result, sources = str(node.outputs[0].name), joins.sources(node)
         if node.op_type in _MOVES:
-            protos.append(ir.to_proto(node))
+            protos.append(_moving(node))
             for value in node.inputs:
                 if value is not None and value.const_value is not None:
                     held.setdefault(str(value.name), value.const_value.numpy())
             continue
+        if len(sources) > 1:
+            last = str(sources[-1].name)
+            for index, (value, where) in enumerate(
+                zip(sources[:-1], joins.places(node), strict=False)
+            ):
+                held[f"{result}/{index}/places"] = where
+                name = f"{result}/{index}" if index < len(sources) - 2 else result
+                names = [f"{result}/{index}/places", str(value.name), last]
+                protos.append(helper.make_node("Where", names, [name]))
+                last = name
+            continue
         operator, operand = elementwise(node)
-        names = [str(first.name)]
+        names = [str(sources[0].name)]
         if operand is not None:
-            names.append(f"{result.name}/operand")
+            names.append(f"{result}/operand")
             held[names[-1]] = operand
-        protos.append(helper.make_node(operator, names, [str(result.name)]))
+        protos.append(helper.make_node(operator, names, [result]))
     initializers = [numpy_helper.from_array(array, name) for name, array in held.items()]
     kind = helper.np_dtype_to_tensor_dtype(next(iter(leaves.values())).dtype)
     found = helper.make_tensor_value_info(str(output.name), kind, None)
     graph = helper.make_graph(protos, "moved", [], [found], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     return np.asarray(next(iter(ReferenceEvaluator(model).run(None, {}))))
+
+
+def _moving(node: ir.Node) -> onnx.NodeProto:
+    """``node`` for what stands for elements: what a Pad adds is of the first part."""
+    proto = ir.to_proto(node)
+    if node.op_type == "Pad" and len(proto.input) > 2:
+        proto.input[2] = ""
+    if node.op_type in _SCATTERS:
+        kept = [each for each in proto.attribute if each.name != "reduction"]
+        del proto.attribute[:]
+        proto.attribute.extend(kept)
+    return proto
 
 
 def _shape(value: ir.Value) -> tuple[int, ...] | None:

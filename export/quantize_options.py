@@ -92,7 +92,7 @@ class QuantizeOptions:
         repair: Whether operators stay in float where an output, or a part of a joined one, would
             have less than 10 dB.
         repair_to: The SQNR that ``repair`` is for, in place of 10 dB.
-        integer_outputs: Whether the outputs of the network have to be integers.
+        integer_outputs: Whether the outputs of the network have to be integers, as its inputs then.
         input_integers: What the integers of an input mean, where calibration is not to find it.
     """
 

@@ -18,7 +18,7 @@ from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.small_products import slow_small_products
 from edgeconv.export.target import caution, slow_int8
 from edgeconv.export.verify.failure import OWN_SCALES
-from edgeconv.metrics import EQUAL_DB, POOR_SQNR_DB
+from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def _without_variation(figures: Verification) -> str:
         whole = figures.variation_sqnr_db
         if whole is None or figures.sqnr_db < POOR_SQNR_DB:
             return ""
-        is_lost = -EQUAL_DB < whole < POOR_SQNR_DB  # the least of an output that does not vary
+        is_lost = whole < POOR_SQNR_DB
         return f"SQNR {whole:.1f} dB without the mean of the output" if is_lost else ""
     flat = [
         place

@@ -88,7 +88,15 @@ def test_the_spread_has_the_median_and_the_worst_sample_of_the_worst_output() ->
     assert spread is not None
     assert spread.median_db == pytest.approx(40)
     assert spread.worst_db == pytest.approx(20)
-    assert spread.variation_db == -EQUAL_DB  # the network's output does not depend on its input
+    assert spread.variation_db is None  # the network's outputs do not depend on its input
+
+
+def test_an_output_that_is_always_the_same_has_no_variation_to_lose() -> None:
+    rng = np.random.default_rng(0)
+    varying = [rng.standard_normal(100) for _ in range(20)]
+    spread = Spread.over([[x, ONE] for x in varying], [[1.1 * x, 1.1 * ONE] for x in varying])
+    assert spread is not None
+    assert spread.variation_db == pytest.approx(20, abs=0.5)
 
 
 def test_one_sample_has_no_variation_and_integers_no_ratio() -> None:

@@ -20,6 +20,7 @@ from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.layer_norm import FIRST_OPSET_RMS, LayerNorm, RMSNorm
+from edgeconv.export.passes.padded_parts import PaddedParts
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.quantized_forms import (
@@ -62,6 +63,7 @@ def float_steps() -> tuple[Step, ...]:
         Step(ScalarScales(), "before whatever reads a scale, as ClipBeforeQuantize does"),
         Step(ClipBeforeQuantize(), "before the patterns that fuse a Clip into what is before it"),
         Step(AssignedParts(), "before SelectedParts, which reads the Concats that it writes"),
+        Step(PaddedParts(), "before SelectedParts, which reads the Concats that it writes"),
         Step(SelectedParts(), "anywhere among the rewrites: it leaves Identities and dead Concats"),
         Step(ResizeAllAxes(), "anywhere: nothing else reads the axes of a Resize"),
         Step(SumToAdd(), "before the patterns, which know Adds"),

@@ -16,7 +16,7 @@ from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
-from edgeconv.export.joined import Parts, is_elementwise, parts_of, trace
+from edgeconv.export.joined import Joins, Parts, is_elementwise, parts_of, trace
 from edgeconv.export.output_head import OutputHead
 
 Array = npt.NDArray[Any]
@@ -100,7 +100,7 @@ class _Splitter:
         """The parts as values, in their order, with their places; none if it stays whole."""
         if parts_of(output, self._opset) is None:
             return []
-        self._leaves = set(trace(output)[1])
+        self._leaves = set(trace(output, self._opset)[1])
         places = self._places(output)
         branches = self._branches(output) if places else None
         if branches is None or len(branches) != len(places):
@@ -137,6 +137,8 @@ class _Splitter:
                     return None
                 found += branches
             return found
+        if len(Joins(self._opset).sources(node)) > 1:
+            return None
         places, source = self._places(value), node.inputs[0]
         branches = self._branches(source) if source is not None and places else None
         if branches is None:

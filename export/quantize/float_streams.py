@@ -31,17 +31,21 @@ _COPIED = 1
 _COPIES = operators(Trait.VIEWS) | {"Gather", "Pad", "Slice", "Split", "Transpose"}
 # A Concat costs nothing in float, where its parts need not share a scale.
 _FREE = frozenset(_IN_INTEGERS) | _COPIES | {"Concat"}
+_BY_ELEMENT = _FREE | {"Div"} | operators(Trait.FUNCTION)
 
 Nodes = Collection[ir.Node]
 
 
-def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]:
+def float_streams(
+    integers: Nodes, movable: Nodes, known: Nodes, *, float_inputs: bool = True
+) -> set[ir.Node]:
     """The operators among ``integers`` that cost no more in float.
 
     Args:
         integers: The nodes of a graph that have an integer form and are planned to have it.
         movable: Those among them that may be in float.
         known: The nodes whose results are constants, which are converted before a run.
+        float_inputs: Whether the inputs of the network may be read in float.
     """
     free = {node for node in movable if node.op_type in _FREE}
     cut = MinimumCut()
@@ -65,14 +69,27 @@ def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]
         if value.is_graph_output():
             readers.add(MinimumCut.TARGET)
         _add_conversions(cut, value, side(value.producer()), readers)
+
+    def is_all(found: Nodes) -> bool:
+        """Whether nothing but ``found`` and what copies could be in int8, which was asked for."""
+        return all(node in found or node.op_type in _COPIES for node in integers)
+
     chosen = free - cut.target_side()
-    if all(node in chosen or node.op_type in _COPIES for node in integers):
-        return set()  # int8 was asked for, and nothing else could have it
-    return chosen | _in_front(free - chosen, {node for node in integers if node not in chosen})
+    if is_all(chosen):
+        return set()
+    if not float_inputs:
+        return chosen
+    rest = {node for node in movable if node.op_type in _BY_ELEMENT and node not in chosen}
+    found = chosen | _in_front(rest, {node for node in integers if node not in chosen}, known)
+    return chosen if is_all(found) else found
 
 
-def _in_front(free: Nodes, integers: Nodes) -> set[ir.Node]:
-    """What copies elements from a float input of the network to nothing but operators in float."""
+def _in_front(free: Nodes, integers: Nodes, known: Nodes) -> set[ir.Node]:
+    """What leads elements from float inputs of the network to nothing but operators in float.
+
+    In integers it would convert them there and back, as the Clip between a spectrum and its
+    logarithm, which cannot tell the small ones apart then.
+    """
     ends: set[ir.Node] = set()
 
     def only_in_float(value: ir.Value) -> bool:
@@ -81,20 +98,22 @@ def _in_front(free: Nodes, integers: Nodes) -> set[ir.Node]:
             reader in ends or reader not in integers for reader in readers
         )
 
-    copies = [node for node in free if node.op_type in _COPIES]
-    while found := {n for n in copies if n not in ends and all(map(only_in_float, n.outputs))}:
+    while found := {n for n in free if n not in ends and all(map(only_in_float, n.outputs))}:
         ends |= found
-    while beyond := {node for node in ends if not _reads_input(node, ends, only_in_float)}:
+    while beyond := {
+        node for node in ends if not _reads_inputs(node, {*ends, *known}, only_in_float)
+    }:
         ends -= beyond
     return ends
 
 
-def _reads_input(node: ir.Node, copies: Nodes, only_in_float: Callable[[ir.Value], bool]) -> bool:
-    """Whether ``node`` reads an input of the network that nothing in integers reads."""
-    source = node.inputs[0]
-    if source is None or not source.is_graph_input():
-        return source is not None and source.producer() in copies
-    return only_in_float(source)
+def _reads_inputs(node: ir.Node, known: Nodes, only_in_float: Callable[[ir.Value], bool]) -> bool:
+    """Whether ``node`` reads inputs of the network that nothing in integers reads, and no more."""
+    read = [value for value in node.inputs if value is not None and value.const_value is None]
+    return bool(read) and all(
+        only_in_float(value) if value.is_graph_input() else value.producer() in known
+        for value in read
+    )
 
 
 def _add_conversions(

@@ -262,7 +262,9 @@ def _streams(
         for node in integers
         if node.name not in options.chosen.int16 and not any(map(is_accumulator, node.outputs))
     }
-    yield from (node for node in float_streams(integers, movable, known) if not reasons[node])
+    # Where the outputs are integers the inputs are, too.
+    streams = float_streams(integers, movable, known, float_inputs=not options.integer_outputs)
+    yield from (node for node in streams if not reasons[node])
 
 
 def _shares_are_lost(node: ir.Node) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -19,6 +20,7 @@ from edgeconv.export.passes import optimize
 from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.staging import staged
 from support.command_line import as_printed
+from support.runtimes import run_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +86,18 @@ def test_an_accuracy_budget_is_in_points_of_top1(folder: Path, tmp_path: Path) -
     output = invoke(folder, tmp_path / "out", "--accuracy-budget", "8%", "--labeled", labeled)
     assert "accuracy lost" in output
     assert Bundle.load(tmp_path / "out").manifest.artifacts
+
+
+def test_a_loss_relative_to_no_error_is_refused(folder: Path, tmp_path: Path) -> None:
+    """With what the network itself computes as labels the float file has no error but rounding."""
+    samples = np.load(folder / "test.npz")["x"][:8]
+    network = onnx.load(folder / "network.onnx")
+    y = [next(iter(run_onnx(network, [sample[None]]).values())) for sample in samples]
+    np.savez(tmp_path / "own.npz", x=samples, y=np.concatenate(y))
+    labeled = ("--labeled", str(tmp_path / "own.npz"), "--task", "regression")
+    with pytest.raises(UsageError, match=r"RMSE of the float32 file is .* no loss is a share of"):
+        invoke(folder, tmp_path / "out", "--accuracy-budget", "1%", *labeled)
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_written_when_nothing_meets_the_budget(

@@ -130,3 +130,89 @@ def test_what_is_written_to_single_places_is_a_part() -> None:
     assert found is not None
     assert found.names == ("a", "b")
     np.testing.assert_array_equal(found.labels, [[[0] * 3, [1] * 3]])
+
+
+PADS = {"pa": np.int64([0, 0, 0, 0, 1, 0]), "pb": np.int64([0, 2, 0, 0, 0, 0])}
+PAD = [helper.make_node("Pad", ["a", "pa"], ["c"]), helper.make_node("Pad", ["b", "pb"], ["d"])]
+MASK = np.bool_([[[1], [1], [0]]])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        *((([*PAD, helper.make_node(name, ["c", "d"], ["y"])]), PADS) for name in ("Add", "Sub")),
+        ([*PAD, helper.make_node("Max", ["c", "d"], ["y"])], PADS),
+        (
+            [
+                *PAD,
+                helper.make_node("Neg", ["d"], ["n"]),
+                helper.make_node("Sum", ["n", "c"], ["y"]),
+            ],
+            PADS,
+        ),
+        (
+            [
+                JOIN,
+                helper.make_node("Sigmoid", ["c"], ["s"]),
+                helper.make_node("Where", ["mask", "c", "s"], ["y"]),
+            ],
+            {"mask": MASK},
+        ),
+        (
+            [
+                JOIN,
+                helper.make_node("Sigmoid", ["c"], ["s"]),
+                helper.make_node("Mul", ["c", "first"], ["e"]),
+                helper.make_node("Mul", ["s", "last"], ["f"]),
+                helper.make_node("Add", ["e", "f"], ["y"]),
+            ],
+            {"first": np.float32(MASK), "last": np.float32(~MASK)},
+        ),
+        (
+            [
+                helper.make_node("Transpose", ["a"], ["at"], perm=[0, 2, 1]),
+                helper.make_node("Transpose", ["b"], ["bt"], perm=[0, 2, 1]),
+                helper.make_node("MatMul", ["at", "first"], ["e"]),
+                helper.make_node("MatMul", ["bt", "last"], ["f"]),
+                helper.make_node("Add", ["e", "f"], ["g"]),
+                helper.make_node("Transpose", ["g"], ["y"], perm=[0, 2, 1]),
+            ],
+            {"first": np.eye(2, 3, dtype=np.float32), "last": np.float32([[0, 0, 1]])},
+        ),
+        (
+            [
+                PAD[0],
+                helper.make_node(
+                    "ScatterElements", ["c", "at", "b"], ["y"], axis=1, reduction="add"
+                ),
+            ],
+            {**PADS, "at": np.full((1, 1, 3), 2)},
+        ),
+    ],
+    ids=["add", "sub", "max", "sum", "where", "masks", "products", "scatter"],
+)
+def test_what_is_laid_over_zeros_is_a_part(
+    nodes: list[onnx.NodeProto], constants: dict[str, object]
+) -> None:
+    found = parts(nodes, (1, 3, 3), **constants)
+    assert found is not None
+    assert len(found.names) == 2
+    first, last = found.labels[0, 0, 0], found.labels[0, 2, 0]
+    np.testing.assert_array_equal(found.labels[0], [[first] * 3, [first] * 3, [last] * 3])
+    assert first != last
+
+
+def test_a_padded_concatenation_has_its_parts() -> None:
+    pad = helper.make_node("Pad", ["c", "pads", "low"], ["y"])
+    found = parts([JOIN, pad], (1, 4, 3), pads=np.int64([0, 0, 0, 0, 1, 0]), low=np.float32(-1e9))
+    assert found is not None
+    assert found.names == ("a", "b")
+    assert found.labels[0, :, 0].tolist() == [0, 0, 1, 0]
+
+
+def test_padded_values_that_overlap_are_no_parts() -> None:
+    pads = {**PADS, "pb": np.int64([0, 1, 0, 0, 1, 0])}
+    assert parts([*PAD, helper.make_node("Add", ["c", "d"], ["y"])], (1, 3, 3), **pads) is None
+    lifted = [*PAD[:1], helper.make_node("Pad", ["b", "pb", "one"], ["d"])]
+    nodes = [*lifted, helper.make_node("Add", ["c", "d"], ["y"])]
+    assert parts(nodes, (1, 3, 3), **PADS, one=np.float32(1)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -53,9 +54,15 @@ class AccuracyComparison(Comparison[Accuracy, Difference]):
         return self._figure.unit == SHARE
 
     def _loss(self, change: float) -> float:
-        """How much worse a change is: a share of all samples, or of an error or another figure."""
+        """How much worse a change is: a share of all samples, or of an error or another figure.
+
+        Of a figure that is 0, whatever is lost is more than any share.
+        """
         loss = -change if self._figure.better == "higher" else change
-        return loss if self._is_share else loss / (abs(self._figure.value) or 1.0)
+        if self._is_share or not loss:
+            return loss
+        value = abs(self._figure.value)
+        return loss / value if value else math.copysign(math.inf, loss)
 
     @property
     def verdict(self) -> AccuracyVerdict:

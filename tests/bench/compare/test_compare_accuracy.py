@@ -16,7 +16,7 @@ from edgeconv.bench.compare.accuracy import ACCURACY, AccuracyVerdict, compare_a
 from edgeconv.bench.compare.comparison import Limits, Outcome
 from edgeconv.bench.compare.gate import gate
 from edgeconv.errors import DataError, UsageError
-from edgeconv.evaluation import Evaluation
+from edgeconv.evaluation import Accuracy, Evaluation, Figure
 from edgeconv.report.gate import markdown
 from support.command_line import CommandLine
 from support.results import made_evaluation
@@ -59,6 +59,23 @@ def test_verdict(after: npt.NDArray[np.bool_], verdict: AccuracyVerdict, words: 
     assert comparison.verdict is verdict
     assert comparison.sentence().startswith(words)
     assert comparison.paired
+
+
+def test_an_error_of_zero_may_not_grow_by_any_share() -> None:
+    figures = [
+        Accuracy(
+            path="m",
+            bytes=1,
+            runtime="x 1",
+            figures=(Figure(name="RMSE", value=value, unit="m", better="lower", samples=SAMPLES),),
+        )
+        for value in (0.0, 0.004)
+    ]
+    before, after = (made_evaluation({"m": RIGHT}, results=(each,)) for each in figures)
+    (grown,) = compare_accuracy(before, after).comparisons
+    assert grown.judge(LIMITS) is Outcome.FAIL
+    (same,) = compare_accuracy(before, before).comparisons
+    assert same.judge(LIMITS) is Outcome.PASS
 
 
 def test_other_samples_are_not_paired() -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from edgeconv.bundle import IoType
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
+from edgeconv.export.quantize.integer_io import apply_io
 from edgeconv.export.quantize.minimum_cut import MinimumCut
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.tflite import lower
@@ -182,6 +184,44 @@ def test_what_moves_an_input_to_float_is_in_float(reads_integers: bool) -> None:
     outputs = [y, product(net, x, 2)] if reads_integers else [y]
     quantized = quantize(as_model(net.output(*outputs).proto()), batches(), OPTIONS)
     assert ("Transpose" in in_float(quantized)) != reads_integers
+
+
+@pytest.mark.parametrize("integers", [False, True])
+def test_a_spectrum_keeps_its_small_values_in_front_of_a_logarithm(integers: bool) -> None:
+    """Its values span decades: with 256 steps between Clip and Log most of them are one value."""
+    net = Net()
+    x = net.input("x", (1, TOKENS, WIDTH))
+    y = net.op("Log", net.op("Clip", x, net.constant(np.float32(1e-6))))
+    outputs = [product(net, y, 1), product(net, x, 2)] if integers else [product(net, y, 1)]
+    model = as_model(net.output(*outputs).proto())
+    rng = np.random.default_rng(2)
+    spectra = [np.exp(rng.normal(0, 3, (1, TOKENS, WIDTH))).astype(np.float32) for _ in range(4)]
+    quantized = quantize(model, [[spectrum] for spectrum in spectra], OPTIONS)
+    assert ("Clip" in in_float(quantized)) != integers
+    if integers:
+        return
+    expected = np.stack([next(iter(run_onnx(ir.to_proto(model), [x]).values())) for x in spectra])
+    proto, file = ir.to_proto(quantized.model), lower(quantized.model).data
+    onnx = [next(iter(run_onnx(proto, [x], fused=True).values())) for x in spectra]
+    tflite = [next(iter(run_tflite(file, [x]).values())) for x in spectra]
+    # With the spectrum in 8 bits it was below 0 dB.
+    for got in (onnx, tflite):
+        assert sqnr_db(expected, np.stack(got)) > 30
+
+
+@pytest.mark.parametrize("operator", ["Clip", "Transpose"])
+def test_an_input_of_integers_is_read_in_integers(operator: str) -> None:
+    """With ``--io int8``, also in front of operators in float."""
+    net = Net()
+    x = net.input("x", (1, TOKENS, WIDTH))
+    if operator == "Clip":
+        y = net.op("Sin", net.op("Clip", x, net.constant(np.float32(1e-6))))
+    else:
+        y = normalized(net, net.op("Transpose", x, perm=[0, 1, 2]))
+    model = as_model(net.output(product(net, y, 1)).proto())
+    quantized = quantize(model, batches(), QuantizeOptions(effort=0, integer_outputs=True))
+    files = apply_io(quantized.model, IoType.INT8)
+    assert files.graph.inputs[0].dtype == ir.DataType.INT8
 
 
 @pytest.mark.parametrize("operator", ["ScatterND", "ScatterElements"])

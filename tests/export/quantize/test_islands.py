@@ -50,7 +50,8 @@ def test_what_an_input_an_output_or_a_layer_touches_is_no_island() -> None:
     net = Net()
     x = net.input("x", (1, TOKENS, 8))
     y = net.op("MatMul", net.op("Sin", net.op("Neg", x)), net.constant(weight(1)))
-    net.output(net.op("Abs", net.op("Sin", y)))
+    other = net.op("MatMul", x, net.constant(weight(2)))
+    net.output(net.op("Abs", net.op("Sin", y)), other)
     quantized = quantize(as_model(net.proto()), batches(), OPTIONS)
     assert all("(Sin)" in line for line in quantized.float_fallback)
 
