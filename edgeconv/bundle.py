@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import math
+import re
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
@@ -113,6 +115,9 @@ _IO_OF = {
 
 OPEN = -1
 """Stands for a size that only a run of the network knows."""
+_MOST_SIZE = 2**31 - 1  # of one dimension, as TFLite counts
+# The numbers of NumPy and of ml_dtypes. Other types, such as "O" of any object, are not computed.
+_ELEMENT = re.compile(r"bool|u?int[0-9]{1,2}|b?float[0-9]{1,2}(_[a-z0-9]+)?|complex(64|128)")
 
 
 class TensorInfo(Record):
@@ -129,6 +134,16 @@ class TensorInfo(Record):
     layout: Layout | None = None
     scale: float | None = None
     zero_point: int | None = None
+
+
+def _refuse_impossible(info: TensorInfo) -> None:
+    """Raise ValueError for an input or output that no file can have."""
+    if not all(OPEN <= size <= _MOST_SIZE for size in info.shape):
+        raise ValueError(f"{info.name} cannot have the shape {list(info.shape)}")
+    if not _ELEMENT.fullmatch(info.dtype):
+        raise ValueError(f"{info.name} has the type {info.dtype!r}, which is not one of numbers")
+    if info.scale is not None and not (info.scale > 0 and math.isfinite(info.scale)):
+        raise ValueError(f"{info.name} cannot have the scale {info.scale}")
 
 
 class OutputKind(str, Enum):
@@ -389,6 +404,15 @@ class Manifest(Versioned):
         refuse_twice(artifact.path for artifact in self.artifacts)
         return self
 
+    @model_validator(mode="after")
+    def _tensors_can_be(self) -> Manifest:
+        infos = [*self.inputs, *self.outputs]
+        for artifact in self.artifacts:
+            infos += [*artifact.inputs, *artifact.outputs]
+        for info in infos:
+            _refuse_impossible(info)
+        return self
+
     def provenance(self) -> str:
         """The hash that ties the files to the manifest.
 
@@ -450,6 +474,8 @@ class Bundle:
                 hint=near_paths(path, "name a folder that `edgeconv export` wrote"),
             )
         manifest = Manifest.load(manifest_path)
+        if not manifest.artifacts:
+            raise BundleError(f"{manifest_path} lists no model files", hint="export again")
         bundle = cls(path, manifest)
         for artifact in manifest.artifacts:
             bundle.check(artifact)

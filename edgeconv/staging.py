@@ -181,7 +181,7 @@ def _bring_back(path: Path) -> None:
 
 def _remains(path: Path, suffix: str) -> list[Path]:
     """What killed exports to ``path`` left; those to ``out.v2`` beside ``out`` are none of them."""
-    named = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}" + re.escape(suffix))
+    named = re.compile(re.escape(f".{path.name}.") + "[0-9a-f]{8}" + re.escape(suffix))
     return sorted(item for item in path.parent.iterdir() if named.fullmatch(item.name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -142,11 +143,18 @@ class Versioned(Record):
                     f"{path} has schema version {head.schema_version}, this edgeconv reads {read}",
                     hint=hint,
                 )
-            return cls.model_validate_json(text).model_copy(update={"schema_version": version})
+            document = cls.model_validate_json(text)
+            _refuse_repeated_keys(text)
         except ValidationError as error:
             raise cls.ERROR(
                 f"{path} is damaged, or not {cls.WHAT}: {first_problem(error)}", hint=cls.REDO
             ) from error
+        except _RepeatedKeyError as error:
+            raise cls.ERROR(
+                f"{path} states {str(error)!r} twice in one place, and nothing says which counts",
+                hint=cls.REDO,
+            ) from error
+        return document.model_copy(update={"schema_version": version})
 
     @classmethod
     def load(cls: type[D], path: Path) -> D:
@@ -183,6 +191,31 @@ def refuse_twice(names: Iterable[str]) -> None:
         if name in seen:
             raise ValueError(f"{name} is there twice")
         seen.add(name)
+
+
+class _RepeatedKeyError(Exception):
+    """An object of a JSON text has a key twice, the one of the message."""
+
+
+def _refuse_repeated_keys(text: str | bytes) -> None:
+    """Raise :class:`_RepeatedKeyError` if an object has a key twice, of which readers take either.
+
+    The text has been validated, so it is JSON, and not nested deeply.
+    """
+    json.loads(text, object_pairs_hook=_keys_once, parse_float=_no_number, parse_int=_no_number)
+
+
+def _keys_once(pairs: list[tuple[str, object]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _RepeatedKeyError(key)
+            seen.add(key)
+
+
+def _no_number(text: str) -> None:
+    """Numbers, of which a result may have millions, are not kept: their keys are what is read."""
 
 
 class Head(BaseModel):

@@ -214,9 +214,26 @@ class Journal:
                 f"{self.path} is damaged: it has no row {entry.model}", hint="measure again"
             )
         if isinstance(entry, Finished):
+            self._check_place(entry.model, entry.run)
             self.finished.append(entry)
         else:
             self.set_aside.append(entry)
+
+    def _check_place(self, row: int, run: ProcessRun) -> None:
+        """Refuse what would leave one row with more processes than the others."""
+        options = self.session.options
+        if run.repetition >= max(options.repetitions, options.max_repetitions):
+            raise UsageError(
+                f"{self.path} is damaged: it has no repetition {run.repetition}",
+                hint="measure again",
+            )
+        for other in self.finished:
+            same = (other.model, other.run.repetition) == (row, run.repetition)
+            if same or other.run.order == run.order:
+                raise UsageError(
+                    f"{self.path} is damaged: process {run.order} is there twice",
+                    hint="measure again",
+                )
 
     def _append(self, entry: Session | Entry) -> None:
         if self.path is None:

@@ -298,6 +298,17 @@ class BenchResult(Versioned):
         refuse_twice(model.label for model in self.models)
         return self
 
+    @model_validator(mode="after")
+    def _rows_took_turns(self) -> BenchResult:
+        first, *others = self.models
+        for model in others:
+            if len(model.processes) != len(first.processes):
+                raise ValueError(
+                    f"{model.label} has {len(model.processes)} processes and {first.label} "
+                    f"{len(first.processes)}, which one session does not make"
+                )
+        return self
+
     @property
     def slowest(self) -> int:
         """Index of the model with the largest median."""

@@ -269,6 +269,9 @@ class BenchSettings:
             _refuse(OF_PROCESSES, "--sustained runs one process of that time per file")
         elif emulated:
             because = f"{address} counts the instructions of single inferences on one thread"
+            if self.gate:
+                both = f"edgeconv gate NEW --baseline OLD --measure --device {address}"
+                raise UsageError(because, hint=f"judge the counts of two bundles with `{both}`")
             _refuse(OF_TIMES, because)
 
 

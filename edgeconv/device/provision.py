@@ -10,12 +10,12 @@ import logging
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.device.facts import OLDEST_PYTHON, DeviceFacts, PythonFacts, no_python
+from edgeconv.device.pip import pip
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import MeasurementError
 from edgeconv.runner import ENVIRONMENT
@@ -99,7 +99,9 @@ def provision(device: SshDevice, say: Callable[[str], None] = logger.info) -> Ss
     Raises:
         MeasurementError: The device cannot be reached, has nothing to run the runtimes, no wheels
             exist for it, or a runtime does not import there.
+        UsageError: The Python of this machine has no pip.
     """
+    pip()  # before the device is asked
     say(f"looking at {device.name}")
     planned = plan(device.probe(), device.name)
     with temporary_folder() as folder:
@@ -124,7 +126,7 @@ def _download(planned: Plan, folder: Path, device: str) -> list[Path]:
     version = ".".join(planned.python.version.split(".")[:2])
     tag = "cp" + version.replace(".", "")
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *(*pip(), "download", "--quiet", "--disable-pip-version-check"),
         *("--dest", str(folder), "--only-binary=:all:", "--implementation", "cp"),
         *("--python-version", version, "--abi", tag, "--abi", "abi3", "--abi", "none"),
         *(argument for platform in planned.platforms for argument in ("--platform", platform)),

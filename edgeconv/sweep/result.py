@@ -295,7 +295,8 @@ def bundle_at(path: Path | None, file: str | None) -> Bundle:
         BundleError: It is damaged.
     """
     if path is None or not path.is_dir():
-        raise UsageError("the bundle was removed from the cache", hint="sweep again")
+        where = "the result names no bundle" if path is None else f"{path} is not in the cache now"
+        raise UsageError(where, hint="sweep again")
     bundle = Bundle.load(path)
     if file not in [artifact.path for artifact in bundle.manifest.artifacts]:
         raise UsageError(f"{path} has no file {file}", hint="sweep again")

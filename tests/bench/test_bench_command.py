@@ -192,6 +192,9 @@ def test_several_devices_are_refused_before_one_measures(
     said = refused(model, *emulated, "--retries", 0, "--seconds", 0.3)
     assert "emulated:pi4 counts the instructions" in said
     assert "leave out --seconds, --retries" in said
+    assert "gate NEW --baseline OLD --measure --device emulated:pi4" in refused(
+        model, model, *emulated, "--gate"
+    )
     assert "takes no times" in refused(model, *emulated, "--operators")
     assert "no emulated board 'pi9'" in refused(model, "--device", "emulated:pi9")
     assert "no such file" in refused(tmp_path / "none.onnx", *board)

@@ -13,17 +13,18 @@ from edgeconv.bench import BenchResult
 from edgeconv.bench.compare.latency import LATENCY
 from edgeconv.bench.end_to_end import EndToEndModel, EndToEndResult
 from edgeconv.bench.instructions import CountResult
+from edgeconv.bench.journal import Finished, Journal, Session
 from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.profile.records import ProfiledModel
 from edgeconv.bench.sustained import Stretch, SustainedModel, SustainedResult
 from edgeconv.bench.together import TogetherModel, TogetherResult
-from edgeconv.bundle import Format, Precision
+from edgeconv.bundle import Bundle, Format, Manifest, Precision
 from edgeconv.calibrated_ranges import CalibratedRanges
 from edgeconv.device import Runtime
 from edgeconv.device.messages import Steps
-from edgeconv.errors import EdgeconvError, MeasurementError
+from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.store.history import History
-from edgeconv.sweep.result import Limits, SweepResult
+from edgeconv.sweep.result import Limits, SweepResult, bundle_at
 from edgeconv.versioned import Versioned
 from support.command_line import CommandLine
 from support.manifests import made_artifact, made_manifest
@@ -236,3 +237,93 @@ def test_what_may_differ(result: BenchResult | TogetherResult | EndToEndResult) 
         stated = model[figures[0]]
         (stated["median"] if figures[0] == "summary" else stated)["value"] = 7.0
     assert type(result).parse(json.dumps(document), "r.json") == result
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shape": [-5, 3]}, "x cannot have the shape"),
+        ({"shape": [2**40, 3]}, "x cannot have the shape"),
+        ({"dtype": "O"}, "x has the type 'O', which is not one of numbers"),
+        ({"dtype": "complex999"}, "which is not one of numbers"),
+        ({"scale": 0}, "x cannot have the scale 0"),
+        ({"scale": 1e999}, "x cannot have the scale inf"),
+    ],
+)
+def test_tensors_that_no_file_has(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """``predict`` prepared pictures for a type that there is not, and printed what came of it."""
+    document = json.loads(made_manifest((1, 3), (1, 2)).model_dump_json())
+    document["inputs"][0] |= changes
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(document).replace("Infinity", "1e999"))
+    with pytest.raises(EdgeconvError, match=said):
+        Manifest.load(path)
+
+
+def test_a_bundle_without_files(tmp_path: Path) -> None:
+    made_manifest((1, 3), (1, 2)).save(tmp_path / "manifest.json")
+    with pytest.raises(EdgeconvError, match="lists no model files"):
+        Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [(None, "names no bundle"), (Path("/gone"), "/gone is not in the cache")]
+)
+def test_a_bundle_of_a_sweep_that_is_gone(path: Path | None, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        bundle_at(path, "a.tflite")
+
+
+def test_a_key_twice(tmp_path: Path, edgeconv: CommandLine) -> None:
+    """One reader takes the first value, another the last: a verdict would hang on the reader."""
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    made_result(MODEL).save(before)
+    made_result(made_model("a.tflite", [2 * ns for ns in MEDIANS])).save(after)
+    models = json.dumps(json.loads(before.read_text())["models"])
+    text = after.read_text().rstrip()
+    after.write_text(f'{{"models": {models},{text[1:]}')
+    done = edgeconv("gate", after, "--baseline", before)
+    assert done.returncode == 2
+    assert f"{after} states 'models' twice in one place" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "process 0 is there twice"),
+        ({"order": 7}, "process 7 is there twice"),
+        ({"repetition": 10**9, "order": 7}, "has no repetition 1000000000"),
+    ],
+)
+def test_a_journal_with_a_process_too_many(
+    changes: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    """It was measured to its end, removed, and its result could not be shown."""
+    path, run = tmp_path / "r.partial", MODEL.processes[0]
+    session = Session(
+        **{name: value for name, value in COMMON.items() if name != "warnings"},
+        files=(MODEL.file,),
+        paths=(Path("/a.tflite"),),
+        inputs_sha256=None,
+        out=None,
+    )
+    Journal.create(path, session).add(Finished(model=0, machine=MACHINE, run=run))
+    again = Finished(model=0, machine=MACHINE, run=run.model_copy(update=changes))
+    with path.open("a") as file:
+        file.write(again.model_dump_json() + "\n")
+    with pytest.raises(UsageError, match=said):
+        Journal.open(path)
+
+
+def test_rows_with_other_numbers_of_processes(tmp_path: Path, edgeconv: CommandLine) -> None:
+    """Speed-ups are of processes side by side; a report ended in an internal error."""
+    path = tmp_path / "r.json"
+    made_result(MODEL, OTHER).save(path)
+    document = json.loads(path.read_text())
+    document["models"][1]["processes"].pop()
+    del document["models"][1]["summary"]
+    path.write_text(json.dumps(document))
+    done = edgeconv("report", path, "-o", tmp_path / "r.html")
+    assert done.returncode in (1, 2)
+    assert "b.tflite has 5 processes and a.tflite 6" in done.stderr
+    assert "internal" not in done.stderr

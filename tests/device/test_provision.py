@@ -92,3 +92,10 @@ def test_a_broken_wheel_leaves_the_old_environment(tmp_path: Path) -> None:
     assert make(tmp_path / "runtimes", broken).returncode != 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.whl", "runtimes"]
     assert (tmp_path / "runtimes" / "bin" / "python3").exists()
+
+
+def test_a_python_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uv makes them. Nothing is asked of the device before."""
+    monkeypatch.setitem(sys.modules, "pip", None)
+    with pytest.raises(UsageError, match=r"has no pip.*\n.*-m ensurepip"):
+        CliRunner().invoke(command, ["provision", "ssh://board.invalid"], catch_exceptions=False)

@@ -158,10 +158,10 @@ def test_remains_of_a_killed_export_are_removed(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", program, out], check=False)
     mine = tmp_path / ".out.mine_now.tmp"
     mine.mkdir()
-    (mine / "thesis.txt").write_text("mine")
+    (mine / "README.md").write_text("mine")  # a name of ours in a folder that is not
     write(out, force=False)
     assert names(tmp_path) == {"out", ".out.mine_now.tmp"}
-    assert (mine / "thesis.txt").read_text() == "mine"
+    assert (mine / "README.md").read_text() == "mine"
 
 
 def test_a_second_export_at_the_same_time_is_refused(tmp_path: Path) -> None:
@@ -238,8 +238,8 @@ def test_without_an_exchange_a_killed_replacement_is_brought_back(
     write(existing)
     assert names(existing) == {"new.onnx"}
     # Killed between the two renames: the old bundle lies beside its place.
-    existing.rename(existing.with_name(".out.abcdefgh.tmp.old"))
-    shutil.copy(Path(__file__), existing.with_name(".out.abcdefgh.tmp.old") / "manifest.json")
+    existing.rename(existing.with_name(".out.abcdef01.tmp.old"))
+    shutil.copy(Path(__file__), existing.with_name(".out.abcdef01.tmp.old") / "manifest.json")
     recover(existing)
     assert names(existing) == {"new.onnx", "manifest.json"}
     assert "was brought back" in caplog.text
@@ -285,7 +285,7 @@ def test_another_export_between_its_two_renames_is_left_alone(
 def test_what_a_link_points_to_is_brought_back(existing: Path) -> None:
     link = existing.with_name("link")
     link.symlink_to(existing)
-    existing.rename(existing.with_name(".out.abcdefgh.tmp.old"))
+    existing.rename(existing.with_name(".out.abcdef01.tmp.old"))
     with pytest.raises(UsageError, match="exists\nhint: pass force=True"):
         write(link, force=False)
     assert (existing / "manifest.json").is_file()

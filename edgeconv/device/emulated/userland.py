@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from edgeconv.device.emulated.boards import ARM64, ARMHF, Architecture
 from edgeconv.device.emulated.cache import cache_folder, make_once, recipe
 from edgeconv.device.emulated.requirements import check_this_machine, program
 from edgeconv.device.messages import Runtime
+from edgeconv.device.pip import pip
 from edgeconv.errors import EdgeconvError
 
 logger = logging.getLogger(__name__)
@@ -46,12 +46,13 @@ def ensure_userland(architecture: Architecture) -> Path:
     """Return the folder of the userland, which is made where it is missing.
 
     Raises:
-        UsageError: Packages of this machine are missing.
+        UsageError: Packages of this machine are missing, or its pip.
         EdgeconvError: A download failed.
     """
 
     def make(folder: Path) -> None:
         check_this_machine()
+        pip()  # before anything is downloaded
         logger.warning(
             "making the userland of an emulated Pi in %s, once (downloads 100 MB from Debian and "
             "the Python package index)",
@@ -177,7 +178,7 @@ def _make_environment(
     site_packages = folder / "lib" / PYTHON / "site-packages"
     run_tool(
         [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *(*pip(), "install", "--quiet", "--disable-pip-version-check"),
             *("--target", str(site_packages), "--no-compile"),
             *("--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"),
             *("--python-version", "3.11", "--abi", "cp311", "--abi", "abi3", "--abi", "none"),
