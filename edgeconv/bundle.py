@@ -20,7 +20,7 @@ from edgeconv.errors import BundleError, UsageError
 from edgeconv.model_args import Scalar
 from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
-from edgeconv.units import format_bytes
+from edgeconv.units import format_bytes, format_percent
 from edgeconv.versioned import FileBytes, Record, Versioned, refuse_twice
 
 MANIFEST_NAME = "manifest.json"
@@ -231,13 +231,22 @@ class PlaceFigures(Record):
 
     Elements that a network multiplies by factors far from the others are a part, too.
     ``variation_sqnr_db`` is the ratio of the place without its mean over the samples; None of a
-    single sample, of an integer output, and of what is the same for all samples.
+    single sample, of an integer output, and of what is the same for all samples. ``right_share`` is
+    the share of the elements of an integer or boolean output that are right; None of a float one.
     """
 
     output: str
     part: str | None = None
     sqnr_db: float
     variation_sqnr_db: float | None = None
+    right_share: float | None = None
+
+    @property
+    def kept(self) -> str:
+        """How a message says what is kept: in dB, or how many elements are right."""
+        if self.right_share is None:
+            return f"SQNR {self.sqnr_db:.1f} dB"
+        return f"{format_percent(self.right_share)} of the elements right"
 
     @property
     def words(self) -> str:

@@ -207,4 +207,4 @@ def _poor_places(artifact: Artifact, figures: Verification, advice: str) -> tupl
     integer = {info.name for info in artifact.outputs if info.scale is not None}
     if any(place.part is not None and place.output in integer for place in poor):
         advice = OWN_SCALES
-    return ", ".join(f"{p.words} (SQNR {p.sqnr_db:.1f} dB)" for p in poor), advice
+    return ", ".join(f"{each.words} ({each.kept})" for each in poor), advice

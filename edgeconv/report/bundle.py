@@ -87,7 +87,8 @@ def worst_lines(pairs: Sequence[tuple[Artifact, Verification | None]]) -> list[s
         worst = None if figures is None else figures.worst_place
         if worst is not None and artifact.precision is not Precision.FLOAT32:
             places.setdefault(worst.words, []).append(
-                f"{_decibels(worst.sqnr_db)} in {artifact.path}"
+                f"{_decibels(worst.sqnr_db) if worst.right_share is None else worst.kept} in "
+                f"{artifact.path}"
             )
     return [f"lowest SQNR: {place}: {', '.join(files)}" for place, files in places.items()]
 

@@ -261,7 +261,16 @@ def _place(
     if len(expected) > 1 and expected.dtype.kind == "f" and expected.shape == got.shape:
         found = variation(expected, got)
         varies = found.db if found.signal > 0 else None
-    return PlaceFigures(output=output, part=part, sqnr_db=ratio.db, variation_sqnr_db=varies)
+    right = None
+    if expected.dtype.kind != "f" and ratio.signal:
+        right = 1 - ratio.noise / ratio.signal
+    return PlaceFigures(
+        output=output,
+        part=part,
+        sqnr_db=ratio.db,
+        variation_sqnr_db=varies,
+        right_share=right,
+    )
 
 
 def _quantized_figures(

@@ -21,6 +21,7 @@ from edgeconv.report.bundle import (
     format_error,
     formats_agree,
     tried_table,
+    worst_lines,
 )
 from support.manifests import made_artifact
 
@@ -164,6 +165,13 @@ def test_many_samples_leave_nothing_open() -> None:
             {"sqnr_db": 58.0, "variation_sqnr_db": 7.6},
             "keeps little of what differs between samples: SQNR 7.6 dB",
         ),
+        (
+            {
+                "sqnr_db": 9.0,
+                "places": (PlaceFigures(output="mask", sqnr_db=9.0, right_share=0.874),),
+            },
+            "keeps little of the output 'mask' (87.4% of the elements right)",
+        ),
         ({"sqnr_db": 20.0, "variation_sqnr_db": 15.0}, ""),
         ({"sqnr_db": 60.0, "variation_sqnr_db": None}, ""),
         (
@@ -189,6 +197,21 @@ def test_a_file_that_keeps_little_is_pointed_out(
     warn_of_poor_accuracy([poor])
     assert words in caplog.text
     assert bool(caplog.text) == bool(words)
+
+
+def test_the_lowest_place_of_integers_is_counted() -> None:
+    measured = figures(None, None).model_copy(
+        update={
+            "places": (
+                PlaceFigures(output="y", sqnr_db=30.0),
+                PlaceFigures(output="mask", sqnr_db=11.2, right_share=0.924),
+            )
+        }
+    )
+    file = artifact("a.onnx", Format.ONNX)
+    assert worst_lines([(file, measured)]) == [
+        "lowest SQNR: the output 'mask': 92.4% of the elements right in a.onnx"
+    ]
 
 
 def test_only_an_export_knows_how_long_its_steps_took() -> None:

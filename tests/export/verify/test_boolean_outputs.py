@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,13 @@ def test_every_precision_writes_them(precision: Precision, tmp_path: Path) -> No
     assert len(bundle.manifest.artifacts) == 2
     for artifact in bundle.manifest.artifacts:
         assert artifact.outputs[1].dtype == "bool"
+        assert artifact.verification is not None
+        of_reals, of_mask = artifact.verification.places
+        assert of_reals.right_share is None
+        assert of_mask.right_share is not None
+        # Each wrong one is noise as large as the signal of a right one.
+        if of_mask.right_share < 1:
+            assert of_mask.sqnr_db == pytest.approx(-10 * math.log10(1 - of_mask.right_share))
         runner = open_runner(
             bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs
         )
