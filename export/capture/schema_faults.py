@@ -26,6 +26,9 @@ def schema_fault(proto: onnx.ModelProto, path: Path) -> CaptureError | None:
     for node in all_nodes(proto.graph):
         if node.domain not in ("", "ai.onnx") or (node.domain, node.op_type) in functions:
             continue
+        texts = (node.op_type, *(each.name for each in node.attribute))
+        if not all(isinstance(text, str) for text in texts):
+            return None  # bytes that are no UTF-8, of which onnx has said so
         where = f"{path}: {node.name or next(filter(None, node.output), '')} ({node.op_type})"
         if not onnx.defs.has(node.op_type, ""):
             known = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""}

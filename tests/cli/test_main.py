@@ -29,6 +29,7 @@ from edgeconv.cli import (
 )
 from edgeconv.cli.settings import fill, groups_of
 from edgeconv.export import QuantizeOptions, export
+from edgeconv.export.capture.model_in_memory import InMemory
 from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.request import ExportRequest
 from edgeconv.report.tables import printable
@@ -106,11 +107,15 @@ def command_of(name: str) -> click.Command:
     return command
 
 
+# What settings import for type checkers only.
+_FOR_CHECKERS = {"nn": nn, "ExportedProgram": ExportedProgram, "InMemory": InMemory}
+
+
 def field_types(kind: type[Any]) -> dict[str, Any]:
     """Every field of a settings object and of its groups, with its type."""
     found: dict[str, Any] = {}
     for group in (*groups_of(kind).values(), kind):
-        found |= get_type_hints(group, localns={"nn": nn, "ExportedProgram": ExportedProgram})
+        found |= get_type_hints(group, localns=_FOR_CHECKERS)
     return {name: _given_type(hint) for name, hint in found.items() if name not in groups_of(kind)}
 
 

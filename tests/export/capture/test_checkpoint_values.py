@@ -149,7 +149,7 @@ def write_tar(path: Path) -> None:
         (lambda p: p.write_bytes(b"GGUF\3\0\0\0"), "a GGUF file"),
         (lambda p: p.write_bytes(b"0" * 99), "neither what torch.save nor what safetensors"),
         (lambda p: p.write_text("<!DOCTYPE html>"), "a web page, not the file itself"),
-        (lambda p: write_archive(p, "0.weight.npy"), "an archive of NumPy arrays"),
+        (lambda p: write_archive(p, "0.weight.npy"), "c.pth is not a readable NumPy file"),
         (lambda p: write_archive(p, "config.json", "model.weights.h5"), "a network of Keras"),
         (lambda p: write_archive(p, "m/archive_format"), "a program of torch.export"),
         (lambda p: write_archive(p, "weights.pth"), "a ZIP archive without weights of PyTorch"),

@@ -82,3 +82,11 @@ def test_nothing_is_written_past_the_messages(
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     capture_file(path, opset=None, input_size=None, batch=None)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("text", [b"LeakyRelu", b"alpha"])
+def test_bytes_that_are_no_text(text: bytes, tmp_path: Path) -> None:
+    path = written(tmp_path / "m.onnx", helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.5), 17)
+    path.write_bytes(path.read_bytes().replace(text, b"\xff" + text[1:]))
+    with pytest.raises(CaptureError, match="is not a valid ONNX file"):
+        read_onnx_file(path)

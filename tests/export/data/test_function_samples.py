@@ -108,7 +108,7 @@ def test_what_finds_no_room_on_disk_has_to_come_again_the_same(
         ("def samples():\n    yield np.ones((3, 4, 4)), 7", "has 2 arrays, the network 1 input\n"),
         ("def samples():\n    yield np.ones((4, 4, 3))", "looks like NHWC"),
         ("def samples():\n    yield np.ones((2, 3, 4, 4))", r"\[2, 3, 4, 4\].*wants.*\[3, 4, 4\]"),
-        ("def samples():\n    yield 'cat.png'", "sample 0 of data.py:samples is <U7"),
+        ("def samples():\n    yield 'cat.png'", "sample 0 of data.py:samples is a path"),
         ("def samples():\n    yield [[1], [2, 3]]", "is not an array"),
         ("def samples():\n    yield np.full((3, 4, 4), np.nan)", "sample 0 .* holds NaN"),
         ("def samples():\n    yield torch.ones(3, 4, 4).to_sparse()", "is not an array"),
