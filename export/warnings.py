@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from edgeconv.bundle import Artifact, Format, IoType, Precision, Target, Verification
+from edgeconv.bundle import Artifact, Format, IoType, Precision, Target
 from edgeconv.errors import Notice
 from edgeconv.export.capture.guess import is_guess
 from edgeconv.export.capture.source import Source
@@ -20,6 +20,7 @@ from edgeconv.export.target import caution, slow_int8
 from edgeconv.export.verify.failure import OWN_SCALES
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
+from edgeconv.verification import Verification
 
 logger = logging.getLogger(__name__)
 

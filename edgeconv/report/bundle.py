@@ -13,7 +13,6 @@ from edgeconv.bundle import (
     Calibration,
     Format,
     Precision,
-    Verification,
 )
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.progress import TRYING
@@ -21,6 +20,7 @@ from edgeconv.report.output import echo_sentence
 from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_percent, significant
+from edgeconv.verification import Verification
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import OPEN, Artifact, Bundle, Manifest, TensorInfo, Verification
+from edgeconv.bundle import OPEN, Artifact, Bundle, Manifest, TensorInfo
 from edgeconv.checksums import check_checksums
 from edgeconv.errors import BundleError
 from edgeconv.export.data.samples import Sample
@@ -20,6 +20,7 @@ from edgeconv.export.verify.parity import MAX_ERROR, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
 from edgeconv.place import Place
 from edgeconv.progress import Progress, no_progress
+from edgeconv.verification import Verification
 from edgeconv.versioned import Versioned
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import Artifact, Format, OperatorFigures, OutputKind, Precision, TensorInfo
+from edgeconv.bundle import Artifact, Format, OutputKind, Precision, TensorInfo
 from edgeconv.errors import DataError, EdgeconvError, Notice, UsageError, attempted
 from edgeconv.export.capture.float32 import narrow_floats
 from edgeconv.export.data.samples import Sample
@@ -29,6 +29,7 @@ from edgeconv.export.verify.parity import verify_artifacts
 from edgeconv.export.verify.pictures import Normalized, file_on_pictures, on_pictures
 from edgeconv.export.verify.reference import Oracle
 from edgeconv.progress import Progress, no_progress
+from edgeconv.verification import OperatorFigures
 
 logger = logging.getLogger(__name__)
 

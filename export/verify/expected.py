@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeconv.bundle import Format, OperatorFigures, Precision
+from edgeconv.bundle import Format, Precision
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Interface
 from edgeconv.export.verify.ranked import as_ranked
+from edgeconv.verification import OperatorFigures
 
 Outputs = list[npt.NDArray[Any]]
 T = TypeVar("T")

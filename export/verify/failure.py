@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeconv.bundle import Artifact, Format, Precision, Verification
+from edgeconv.bundle import Artifact, Format, Precision
 from edgeconv.errors import VerificationError
 from edgeconv.export.cut_places import part_before
 from edgeconv.export.quantize.parameters import MIN_SPAN
@@ -17,6 +17,7 @@ from edgeconv.export.verify.parity import MAX_ERROR
 from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
 from edgeconv.export.verify.subnormal import decided_by_subnormals
 from edgeconv.metrics import NOT_FINITE
+from edgeconv.verification import Verification
 
 _REPORT = "report it with the network: it is a fault of edgeconv or of a runtime"
 OWN_SCALES = (

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from edgeconv.bundle import Format, Layout, OperatorFigures, TensorInfo
+from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
 from edgeconv.export.known_nodes import known_nodes
@@ -42,6 +42,7 @@ from edgeconv.export.tflite.qdq import SHIFT
 from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.rounding import EPSILON, SATURATES, ULPS, last_operator
 from edgeconv.metrics import relative_error
+from edgeconv.verification import OperatorFigures
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

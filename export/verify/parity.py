@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import (
-    Artifact,
-    Format,
-    PlaceFigures,
-    Precision,
-    ProbeFigures,
-    Verification,
-)
+from edgeconv.bundle import Artifact, Format, Precision
 from edgeconv.errors import EdgeconvError, attempted
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
@@ -38,6 +31,7 @@ from edgeconv.export.verify.kept import (
 from edgeconv.export.verify.rounding import EPSILON, largest_error
 from edgeconv.metrics import NOT_FINITE, Spread, Sqnr, relative_error, variation
 from edgeconv.progress import Progress, no_progress
+from edgeconv.verification import PlaceFigures, ProbeFigures, Verification
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
 # network does not run in float64, the limit is 1e-4 of the range of the output; the networks of

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.bundle import Artifact, Calibration, Format, Manifest, Precision, Verification
+from edgeconv.bundle import Artifact, Calibration, Format, Manifest, Precision
 from edgeconv.companion.write import write_companions
 from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
+from edgeconv.verification import Verification
 from support.manifests import made_manifest
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeconv.bundle import MANIFEST_NAME, Artifact, Bundle, Verification, sha256_of
+from edgeconv.bundle import MANIFEST_NAME, Artifact, Bundle, sha256_of
 from edgeconv.errors import (
     BundleError,
     DataError,
@@ -34,6 +34,7 @@ from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
+from edgeconv.verification import Verification
 
 pytestmark = pytest.mark.slow
 

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeconv.bundle import (
-    AccuracyStep,
-    Artifact,
-    Calibration,
-    Format,
-    PlaceFigures,
-    Precision,
-    Verification,
-)
+from edgeconv.bundle import AccuracyStep, Artifact, Calibration, Format, Precision
 from edgeconv.export.warnings import warn_of_poor_accuracy
 from edgeconv.progress import TRYING
 from edgeconv.report.bundle import (
@@ -23,6 +15,7 @@ from edgeconv.report.bundle import (
     tried_table,
     worst_lines,
 )
+from edgeconv.verification import PlaceFigures, Verification
 from support.manifests import made_artifact
 
 

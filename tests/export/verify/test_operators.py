@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from edgeconv.bundle import Format, IoType, OperatorFigures, Precision
+from edgeconv.bundle import Format, IoType, Precision
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import QuantizedGraph, make_variant
 from edgeconv.export.quantize import QuantizeOptions, quantize
 from edgeconv.export.verify.operators import SAMPLES, check_operators, run_exactly
 from edgeconv.models.randomize import randomize_, structured_input
+from edgeconv.verification import OperatorFigures
 
 FORMATS = list(Format)
 Samples = list[tuple[np.ndarray]]

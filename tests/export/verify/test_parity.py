@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision
+from edgeconv.bundle import Artifact, Format, Precision
 from edgeconv.export.joined import Parts
 from edgeconv.export.verify.expected import Allowances, Quantized, Reference
 from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.kept import Tolerance, keeps_enough
 from edgeconv.export.verify.parity import compare
+from edgeconv.verification import OperatorFigures
 from support.manifests import made_artifact
 
 RNG = np.random.default_rng(0)
