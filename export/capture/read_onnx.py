@@ -71,9 +71,10 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         changed = make_well_formed(proto) or changed
         changed = write_in_forms_that_run(proto.graph, opset_of(proto)) or changed
         _place_in_its_domain(proto)
-        changed = correct_stated(proto, path) or changed
         proto = _with_shapes(proto, path)
         _check(proto)
+        # Last: inference ends the process on some graphs that the checker refuses.
+        changed = correct_stated(proto, path) or changed
     except EdgeconvError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
