@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import helper, numpy_helper
 
-from edgeconv.export.capture.proto_graphs import all_nodes
+from edgeconv.export.proto_graphs import all_nodes
 
 Types = Mapping[str, onnx.TypeProto]
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgeconv.errors import CaptureError
-from edgeconv.export.capture.proto_graphs import all_nodes
+from edgeconv.export.proto_graphs import all_nodes
 
 _HARDMAX_ALONG_AXIS = 13
 _RESIZE_STATES_PLACES = 11

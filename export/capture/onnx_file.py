@@ -18,7 +18,6 @@ from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.loop_shapes import state_loop_shapes
 from edgeconv.export.capture.old_opsets import convert_opset, opset_of
-from edgeconv.export.capture.proto_graphs import all_nodes
 from edgeconv.export.capture.read_onnx import MAX_PROTO_BYTES, read_onnx_file
 from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
@@ -26,7 +25,9 @@ from edgeconv.export.capture.sizes import refuse_huge_values
 from edgeconv.export.capture.stated_types import misfit
 from edgeconv.export.capture.transposed_pads import state_pads
 from edgeconv.export.capture.well_formed import without_functions
+from edgeconv.export.fatal_sizes import refuse_fatal_sizes
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
+from edgeconv.export.proto_graphs import all_nodes
 from edgeconv.export.traits import Trait, operators
 from edgeconv.near_names import did_you_mean
 
@@ -97,6 +98,7 @@ def capture_file(
         _refuse_lost_statistics(proto, path)
         state_pads(proto, path)
         opened = _fix_shapes(proto, path, input_size, batch, stated or {}, traced, from_example)
+        refuse_fatal_sizes(proto, path, _inferred)
         proto = without_functions(proto)
         if opset is None:
             proto = _raised(proto, min(liked_opset, highest_opset))

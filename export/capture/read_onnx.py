@@ -10,7 +10,6 @@ import onnx_ir as ir
 from edgeconv.errors import CaptureError, EdgeconvError
 from edgeconv.export.capture.old_forms import write_in_forms_that_run
 from edgeconv.export.capture.old_opsets import opset_of
-from edgeconv.export.capture.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.capture.runtime_operators import DOMAIN
 from edgeconv.export.capture.schema_faults import schema_fault
 from edgeconv.export.capture.sizes import refuse_damaged_constants
@@ -19,6 +18,8 @@ from edgeconv.export.capture.well_formed import (
     has_small_outside,
     make_well_formed,
 )
+from edgeconv.export.fatal_sizes import refuse_fatal_sizes
+from edgeconv.export.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.quiet import quiet_python
 from edgeconv.stand_in import refuse_stand_in
 
@@ -71,9 +72,9 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         changed = make_well_formed(proto) or changed
         changed = write_in_forms_that_run(proto.graph, opset_of(proto)) or changed
         _place_in_its_domain(proto)
+        refuse_fatal_sizes(proto, path, onnx.shape_inference.infer_shapes)
         proto = _with_shapes(proto, path)
         _check(proto)
-        # Last: inference ends the process on some graphs that the checker refuses.
         changed = correct_stated(proto, path) or changed
     except EdgeconvError:
         raise

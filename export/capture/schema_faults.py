@@ -8,7 +8,7 @@ import onnx
 
 from edgeconv.errors import CaptureError
 from edgeconv.export.capture.old_opsets import opset_of
-from edgeconv.export.capture.proto_graphs import all_nodes
+from edgeconv.export.proto_graphs import all_nodes
 from edgeconv.near_names import did_you_mean
 
 

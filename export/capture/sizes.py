@@ -13,7 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgeconv.errors import CaptureError
-from edgeconv.export.capture.proto_graphs import all_graphs
+from edgeconv.export.proto_graphs import all_graphs
 from edgeconv.limits import NETWORK_BYTES, TENSOR_BYTES
 
 _UNKNOWN_ITEM_BYTES = 4  # strings, and types that this version of onnx does not know

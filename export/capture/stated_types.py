@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from edgeconv.errors import CaptureError, Notice, first_line
-from edgeconv.export.capture.proto_graphs import all_graphs
+from edgeconv.export.proto_graphs import all_graphs
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import helper
 
 from edgeconv.errors import CaptureError
-from edgeconv.export.capture.proto_graphs import all_nodes
+from edgeconv.export.proto_graphs import all_nodes
 
 
 def state_pads(proto: onnx.ModelProto, path: Path) -> None:

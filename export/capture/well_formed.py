@@ -11,7 +11,7 @@ import onnx
 import onnx.inliner
 from onnx import helper, numpy_helper
 
-from edgeconv.export.capture.proto_graphs import all_graphs
+from edgeconv.export.proto_graphs import all_graphs
 from edgeconv.limits import TENSOR_BYTES
 
 _SMALL_BYTES = 1024  # what onnx and PyTorch leave inside the file
@@ -46,6 +46,7 @@ def make_well_formed(proto: onnx.ModelProto) -> bool:
         _fill_sparse(proto.graph),
         _part_outputs(proto.graph),
         _part_metadata(proto),
+        *[_open_negative(graph) for graph in all_graphs(proto.graph)],
         *[_part_names(graph) for graph in all_graphs(proto.graph)],
     ]
     return any(changes)
@@ -78,6 +79,19 @@ def _fill_sparse(graph: onnx.GraphProto) -> bool:
     changed = bool(graph.sparse_initializer)
     del graph.sparse_initializer[:]
     return changed
+
+
+def _open_negative(graph: onnx.GraphProto) -> bool:
+    """Leave sizes below zero open, which is what they mean in files of older tools."""
+    stated = [
+        dim
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        for dim in value.type.tensor_type.shape.dim
+        if dim.dim_value < 0
+    ]
+    for dim in stated:
+        dim.ClearField("dim_value")
+    return bool(stated)
 
 
 def _part_outputs(graph: onnx.GraphProto) -> bool:

@@ -23,6 +23,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.bundle import Format, Layout, TensorInfo
+from edgeconv.export.apart import demand_survival
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
 from edgeconv.export.known_nodes import known_nodes
@@ -39,7 +40,6 @@ from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.builder import origin
 from edgeconv.export.tflite.qdq import SHIFT
-from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.rounding import EPSILON, SATURATES, ULPS, last_operator
 from edgeconv.metrics import relative_error
 from edgeconv.verification import OperatorFigures

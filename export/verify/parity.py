@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from edgeconv.bundle import Artifact, Format, Precision
 from edgeconv.errors import EdgeconvError, attempted
+from edgeconv.export.apart import demand_survival
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Runner, open_runner
-from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.expected import Allowances, Outputs, Quantized, Reference, in_shape
 from edgeconv.export.verify.infinities import without_shared_infinities
 from edgeconv.export.verify.jumps import warn_of_jumps

@@ -284,7 +284,7 @@ import logging, os
 import edgeconv.device
 
 def talks(text):
-    loud = logging.getLogger("a.library")
+    loud = logging.getLogger("a.client")
     loud.setLevel(logging.WARNING)  # its own: that of the root logger is not asked
     loud.warning("retrying in 8 s")
     raise SystemExit(os.environ.get("HF_HUB_VERBOSITY"))
@@ -296,7 +296,7 @@ def test_libraries_talk_only_if_debugging(monkeypatch: pytest.MonkeyPatch) -> No
     """Without a connection timm's downloads printed forty lines, each twice."""
     monkeypatch.delenv("HF_HUB_VERBOSITY", raising=False)
     assert edgeconv(*PROBE, code=OTHERS).stderr == "error\n"
-    assert "WARNING a.library: retrying in 8 s" in edgeconv("--debug", *PROBE, code=OTHERS).stderr
+    assert "WARNING a.client: retrying in 8 s" in edgeconv("--debug", *PROBE, code=OTHERS).stderr
     monkeypatch.setenv("HF_HUB_VERBOSITY", "info")
     assert edgeconv(*PROBE, code=OTHERS).stderr == "info\n"
 

@@ -17,20 +17,38 @@ _SECONDS = 120
 
 
 def demand_survival(what: str, attempt: Callable[[], object]) -> None:
-    """Run ``attempt`` in a copy of this process, and see whether the process lives through it.
+    """See whether this process lives through ``attempt``, as :func:`fatal_signal` does.
 
-    XNNPACK checks some scales by ending the process. Only Linux copies a process with threads
-    reliably; elsewhere nothing is tried.
+    XNNPACK checks some scales by ending the process.
 
     Args:
         what: The subject of the message, such as the name of a file with "on" a runtime.
-        attempt: What is tried. An exception does not count, because it comes again in this process.
+        attempt: What is tried.
 
     Raises:
-        EdgeconvError: The copy was ended by a signal.
+        EdgeconvError: The process does not.
+    """
+    name = fatal_signal(attempt)
+    if name:
+        raise EdgeconvError(
+            f"{what} ends the whole process ({name})",
+            hint="report the network; another --precision may work",
+        )
+
+
+def fatal_signal(attempt: Callable[[], object]) -> str:
+    """Run ``attempt`` in a copy of this process.
+
+    Only Linux copies a process with threads reliably; elsewhere nothing is tried.
+
+    Args:
+        attempt: What is tried. An exception does not count, because it comes again in this process.
+
+    Returns:
+        The name of the signal that ended the copy; empty if none did.
     """
     if sys.platform != "linux":
-        return
+        return ""
     with warnings.catch_warnings():
         # The child runs one runtime on one thread, and none that this process has started.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -39,11 +57,8 @@ def demand_survival(what: str, attempt: Callable[[], object]) -> None:
         _run(attempt)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGALRM:
-        name = signal.Signals(os.WTERMSIG(status)).name
-        raise EdgeconvError(
-            f"{what} ends the whole process ({name})",
-            hint="report the network; another --precision may work",
-        )
+        return signal.Signals(os.WTERMSIG(status)).name
+    return ""
 
 
 def _run(attempt: Callable[[], object]) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.apart import demand_survival
 from edgeconv.export.runtimes import LiteRtRunner
 from edgeconv.export.tflite.graph import Graph, Operator, Quantization, Tensor
 from edgeconv.export.tflite.writer import write
-from edgeconv.export.verify.apart import demand_survival
 
 
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE])
