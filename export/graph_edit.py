@@ -81,6 +81,12 @@ def describe(
     value.type = like.type if dtype is None else ir.TensorType(dtype)
 
 
+def dims_of(value: ir.Value) -> tuple[int | ir.SymbolicDim, ...]:
+    """The sizes of a value whose number of dimensions is known."""
+    assert value.shape is not None
+    return value.shape.dims
+
+
 def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
     """Make every output a value of its own, with its own name, in place.
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, computed_field, model_validator
 
@@ -33,6 +33,7 @@ from edgeconv.bench.protocol import (
     runnable_of,
 )
 from edgeconv.bench.result import (
+    EACH_FILE_ONCE,
     BenchOptions,
     Interval,
     LeftOut,
@@ -49,7 +50,7 @@ from edgeconv.device.messages import Machine, Steps
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.scratch import temporary_folder
-from edgeconv.versioned import Versioned, refuse_twice
+from edgeconv.versioned import Versioned
 
 NAMES = ("frame", "preparation", "input", "inference", "output", "answer")
 
@@ -102,7 +103,7 @@ class EndToEndResult(Versioned):
     machine: Machine
     options: BenchOptions
     frame: Frame
-    models: tuple[EndToEndModel, ...] = Field(min_length=1)
+    models: Annotated[tuple[EndToEndModel, ...], EACH_FILE_ONCE] = Field(min_length=1)
     warnings: tuple[str, ...]
     set_aside: tuple[SetAside, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -111,11 +112,6 @@ class EndToEndResult(Versioned):
     @classmethod
     def _figures_of_older(cls, fields: Any) -> Any:
         return without_older_figures(fields, cls.OLDER, EndToEndModel)
-
-    @model_validator(mode="after")
-    def _no_file_twice(self) -> EndToEndResult:
-        refuse_twice(model.file.name for model in self.models)
-        return self
 
 
 def measures(frame: Frame) -> Measures:

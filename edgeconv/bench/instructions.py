@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,12 +14,12 @@ from edgeconv import __version__
 from edgeconv.bench.check import naming
 from edgeconv.bench.inputs import channels_first, pixels
 from edgeconv.bench.protocol import check_files
-from edgeconv.bench.result import BenchOptions, LeftOut, ModelFile
+from edgeconv.bench.result import EACH_FILE_ONCE, BenchOptions, LeftOut, ModelFile
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
 from edgeconv.progress import Progress, no_progress
-from edgeconv.versioned import Record, StoredPath, Versioned, refuse_twice
+from edgeconv.versioned import Record, StoredPath, Versioned
 
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
 RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
@@ -77,13 +77,8 @@ class CountResult(Versioned):
     board: str
     cpu: str
     options: CountOptions
-    models: tuple[CountedModel, ...] = Field(min_length=1)
+    models: Annotated[tuple[CountedModel, ...], EACH_FILE_ONCE] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()
-
-    @model_validator(mode="after")
-    def _no_file_twice(self) -> CountResult:
-        refuse_twice(model.file.name for model in self.models)
-        return self
 
 
 def count(

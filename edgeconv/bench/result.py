@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, computed_field, model_validator
+from pydantic import AfterValidator, Field, computed_field, model_validator
 
 from edgeconv.arguments import StatedRecord
 from edgeconv.bench import statistics
@@ -81,6 +81,15 @@ class ModelFile(Record):
     def of(cls, path: Path) -> ModelFile:
         """Describe a file on this machine."""
         return cls(name=str(path), bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _refuse_file_twice(models: tuple[Any, ...]) -> tuple[Any, ...]:
+    refuse_twice(model.file.name for model in models)
+    return models
+
+
+EACH_FILE_ONCE = AfterValidator(_refuse_file_twice)
+"""Of the models of a result: no two are of one file."""
 
 
 class ProcessRun(Record):

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.check import check_models
@@ -21,7 +21,7 @@ from edgeconv.bench.interference import (
 )
 from edgeconv.bench.process_events import why_cut
 from edgeconv.bench.protocol import LEASE_SECONDS, check_files, request_for
-from edgeconv.bench.result import BenchOptions, ModelFile
+from edgeconv.bench.result import EACH_FILE_ONCE, BenchOptions, ModelFile
 from edgeconv.device import Device, RunRequest, Runtime
 from edgeconv.device.messages import (
     Conditions,
@@ -34,7 +34,7 @@ from edgeconv.device.messages import (
 )
 from edgeconv.errors import MeasurementError
 from edgeconv.progress import Progress, no_progress
-from edgeconv.versioned import Record, Versioned, refuse_twice
+from edgeconv.versioned import Record, Versioned
 
 SLACK_SECONDS = 60.0
 READINGS = 60  # in the whole time, but at most one per second
@@ -116,14 +116,9 @@ class SustainedResult(Versioned):
     device: str
     options: BenchOptions
     seconds: float
-    models: tuple[SustainedModel, ...] = Field(min_length=1)
+    models: Annotated[tuple[SustainedModel, ...], EACH_FILE_ONCE] = Field(min_length=1)
     warnings: tuple[str, ...]
     cut: str | None = None
-
-    @model_validator(mode="after")
-    def _no_file_twice(self) -> SustainedResult:
-        refuse_twice(model.file.name for model in self.models)
-        return self
 
 
 def sustain(

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, computed_field, model_validator
 
@@ -35,6 +35,7 @@ from edgeconv.bench.protocol import (
     request_for,
 )
 from edgeconv.bench.result import (
+    EACH_FILE_ONCE,
     BenchOptions,
     Interval,
     ModelFile,
@@ -48,7 +49,7 @@ from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.device.messages import Machine, Samples
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
-from edgeconv.versioned import Versioned, refuse_twice
+from edgeconv.versioned import Versioned
 
 NOTICE_SECONDS = 0.2  # how soon a process that runs beside another sees that it may end
 MEASURES = Measures(kind=Kind.TOGETHER)
@@ -110,7 +111,7 @@ class TogetherResult(Versioned):
     device: str
     machine: Machine
     options: BenchOptions
-    models: tuple[TogetherModel, ...] = Field(min_length=2)
+    models: Annotated[tuple[TogetherModel, ...], EACH_FILE_ONCE] = Field(min_length=2)
     warnings: tuple[str, ...]
     set_aside: tuple[SetAside, ...] = ()
 
@@ -118,11 +119,6 @@ class TogetherResult(Versioned):
     @classmethod
     def _figures_of_older(cls, fields: Any) -> Any:
         return without_older_figures(fields, cls.OLDER, TogetherModel)
-
-    @model_validator(mode="after")
-    def _no_file_twice(self) -> TogetherResult:
-        refuse_twice(model.file.name for model in self.models)
-        return self
 
 
 def measure_together(

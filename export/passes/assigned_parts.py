@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph_edit import Array, GraphEditor, describe, known_array
+from edgeconv.export.graph_edit import Array, GraphEditor, describe, dims_of, known_array
 from edgeconv.export.passes.steps import NodePass
 
 # The places of a tensor of more elements are looked at only where they are whole rows.
@@ -47,7 +47,7 @@ class AssignedParts(NodePass):
         assert slab is not None
         assert data is not None
         assert new is not None
-        order = _order(new) or _order(data) or tuple(range(len(_dims(data))))
+        order = _order(new) or _order(data) or tuple(range(len(dims_of(data))))
         writer = _Writer(editor, node, order)
         joined = writer.joined(data, new, slab)
         result = node.outputs[0]
@@ -74,7 +74,7 @@ class _Writer:
 
     def joined(self, data: ir.Value, new: ir.Value, slab: _Slab) -> ir.Value:
         """What the assignment writes beside what it leaves."""
-        dims, axis = _dims(data), self._order[slab.axis]
+        dims, axis = dims_of(data), self._order[slab.axis]
         size = dims[slab.axis]
         assert isinstance(size, int)
         new = self._in_shape(
@@ -87,13 +87,13 @@ class _Writer:
             self._part(whole, axis, slab.stop, size),
         ]
         kept = [part for part in parts if part is not None]
-        return self._add("Concat", kept, _dims(whole), axis=axis) if len(kept) > 1 else new
+        return self._add("Concat", kept, dims_of(whole), axis=axis) if len(kept) > 1 else new
 
     def _part(self, whole: ir.Value, axis: int, start: int, stop: int) -> ir.Value | None:
         """What stays of ``whole``; None of nothing."""
         if start == stop:
             return None
-        array, dims = known_array(whole), _dims(whole)
+        array, dims = known_array(whole), dims_of(whole)
         if array is not None:
             return self._constant(array.take(range(start, stop), axis))
         bounds = [self._constant(np.array([number])) for number in (start, stop, axis)]
@@ -101,7 +101,7 @@ class _Writer:
 
     def _in_shape(self, new: ir.Value, dims: Sequence[int | ir.SymbolicDim]) -> ir.Value:
         """``new`` in the shape of what it is written to, which may have more or fewer axes."""
-        if len(_dims(new)) == len(dims):
+        if len(dims_of(new)) == len(dims):
             return new
         return self._add("Reshape", [new, self._constant(np.array(dims, np.int64))], dims)
 
@@ -115,7 +115,7 @@ class _Writer:
         if producer is not None and _perm(producer) == self._order:
             assert producer.inputs[0] is not None
             return producer.inputs[0]
-        dims = _dims(value)
+        dims = dims_of(value)
         return self._add("Transpose", [value], [dims[axis] for axis in self.back], perm=self.back)
 
     def _constant(self, array: Array) -> ir.Value:
@@ -154,11 +154,11 @@ def _slab(node: ir.Node) -> _Slab | None:
     indices = known_array(places)
     if data.shape is None or new.shape is None or indices is None or not indices.size:
         return None
-    rows, dims = indices.reshape(-1, indices.shape[-1]), _dims(data)[: indices.shape[-1]]
+    rows, dims = indices.reshape(-1, indices.shape[-1]), dims_of(data)[: indices.shape[-1]]
     sizes = [size for size in dims if isinstance(size, int)]
     if len(sizes) < len(dims) or (rows.shape[1] > 1 and rows.size > _MAX_PLACES * len(sizes)):
         return None
-    if len(_dims(new)) != len(_dims(data)) and not (data.shape.is_static()):
+    if len(dims_of(new)) != len(dims_of(data)) and not (data.shape.is_static()):
         return None
     return _in_order(np.where(rows < 0, rows + sizes, rows), sizes)
 
@@ -177,11 +177,6 @@ def _in_order(rows: Array, sizes: Sequence[int]) -> _Slab | None:
         return None
     axis = partial[0] if partial else 0
     return _Slab(axis, int(first[axis]), int(last[axis]))
-
-
-def _dims(value: ir.Value) -> tuple[int | ir.SymbolicDim, ...]:
-    assert value.shape is not None
-    return value.shape.dims
 
 
 def _order(value: ir.Value) -> tuple[int, ...] | None:

@@ -6,14 +6,13 @@ Concat have scales of their own, and nothing is added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph_edit import GraphEditor, describe, known_array
+from edgeconv.export.graph_edit import GraphEditor, describe, dims_of, known_array
 from edgeconv.export.passes.steps import NodePass
 
 
@@ -50,7 +49,7 @@ class PaddedParts(NodePass):
         """Join the parts; zeros between them are padded to the one in front of them."""
         found, result = _summed(node), node.outputs[0]
         assert found is not None
-        size = _dims(result)[found.axis]
+        size = dims_of(result)[found.axis]
         assert isinstance(size, int)
         starts = [piece.start for piece in found.pieces[1:]]
         parts, begin = [], 0
@@ -71,7 +70,7 @@ def _padded(
     around = (piece.start - span[0], span[1] - piece.stop)
     if around == (0, 0):
         return piece.value
-    dims = _dims(piece.value)
+    dims = dims_of(piece.value)
     pads = np.zeros((2, len(dims)), np.int64)
     pads[:, axis] = around
     amounts = editor.constant(f"{node.name}_pads", pads.reshape(-1))
@@ -108,11 +107,11 @@ def _pieces_of(value: ir.Value) -> _Pieces | None:
         return _padded_pieces(node)
     if node.op_type != "Concat":
         return None
-    axis = node.attributes["axis"].as_int() % len(_dims(value))
+    axis = node.attributes["axis"].as_int() % len(dims_of(value))
     pieces: list[_Piece] = []
     begin = 0
     for part in node.inputs:
-        if part is None or part.shape is None or not isinstance(size := _dims(part)[axis], int):
+        if part is None or part.shape is None or not isinstance(size := dims_of(part)[axis], int):
             return None
         end = begin + size
         inner, array = _pieces_of(part), known_array(part)
@@ -137,15 +136,15 @@ def _padded_pieces(node: ir.Node) -> _Pieces | None:
     zero = value is None or ((array := known_array(value)) is not None and not array.any())
     if not zero or node.attributes.get_string("mode", "constant") != "constant":
         return None
-    axes = np.arange(len(_dims(data))) if stated is None else known_array(stated)
+    axes = np.arange(len(dims_of(data))) if stated is None else known_array(stated)
     if axes is None:
         return None
     around = pads.reshape(2, -1)
     padded = np.flatnonzero(around.any(0))
     if len(padded) != 1:
         return None
-    axis = int(axes.reshape(-1)[padded[0]]) % len(_dims(data))
-    size, start = _dims(data)[axis], int(around[0, padded[0]])
+    axis = int(axes.reshape(-1)[padded[0]]) % len(dims_of(data))
+    size, start = dims_of(data)[axis], int(around[0, padded[0]])
     if not isinstance(size, int):
         return None
     return _Pieces(axis, (_Piece(start, start + size, data),))
@@ -171,8 +170,3 @@ def _has_body(node: ir.Node) -> bool:
         attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
         for attribute in node.attributes.values()
     )
-
-
-def _dims(value: ir.Value) -> Sequence[int | ir.SymbolicDim]:
-    assert value.shape is not None
-    return value.shape.dims

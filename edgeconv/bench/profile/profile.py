@@ -17,10 +17,10 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.clocks import SHORTEST_SECONDS
@@ -31,6 +31,7 @@ from edgeconv.bench.profile.roofline_int8 import Int8AgainstFloat, int8_against_
 from edgeconv.bench.profile.split_tflite import Cut, cut
 from edgeconv.bench.protocol import check_files, measure
 from edgeconv.bench.result import (
+    EACH_FILE_ONCE,
     BenchOptions,
     BenchResult,
     Interval,
@@ -44,7 +45,7 @@ from edgeconv.device.messages import Machine, Operator
 from edgeconv.errors import BusyDevice, MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.scratch import temporary_folder
-from edgeconv.versioned import Versioned, refuse_twice
+from edgeconv.versioned import Versioned
 
 TEXT = 4096  # what a name may be long
 PROFILE_TICK_NS = 1000  # ONNX Runtime's profile has whole microseconds
@@ -65,14 +66,9 @@ class OperatorResult(Versioned):
     started: datetime
     device: str
     options: BenchOptions
-    models: tuple[ProfiledModel, ...] = Field(min_length=1)
+    models: Annotated[tuple[ProfiledModel, ...], EACH_FILE_ONCE] = Field(min_length=1)
     int8_against_float: tuple[Int8AgainstFloat, ...] = ()
     warnings: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _no_file_twice(self) -> OperatorResult:
-        refuse_twice(model.file.name for model in self.models)
-        return self
 
 
 def profile(
