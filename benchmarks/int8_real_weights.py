@@ -221,7 +221,9 @@ def _figures(task: Task, samples: Samples, expected: Array, got: Array) -> list[
     ]
 
 
-def section(task: Task, efforts: Sequence[int], aimet: Path | None, *, ours_only: bool) -> list[str]:
+def section(
+    task: Task, efforts: Sequence[int], aimet: Path | None, *, ours_only: bool
+) -> list[str]:
     """What the page says of a network, below its title."""
     others: list[list[str]] = []
     if ours_only:
@@ -263,11 +265,11 @@ def main() -> None:
         [
             "# int8 of trained networks on pictures that calibration did not see",
             "",
-            f"{CALIBRATION} samples calibrate, and {UNSEEN} of other pictures are compared with the",
-            "float network: crops of photographs, or for the networks that find and read text, words",
-            "rendered on photographs. These are calibrated on rendered words alone. Their unseen",
-            "samples have other words, typefaces, sizes and photographs; half of them are crops of two",
-            "real pictures of text, or words of a scanned page.",
+            f"{CALIBRATION} samples calibrate, and {UNSEEN} of other pictures are compared with",
+            "the float network: crops of photographs, or for the networks that find and read text,",
+            "words rendered on photographs. These are calibrated on rendered words alone. Their",
+            "unseen samples have other words, typefaces, sizes and photographs; half of them are",
+            "crops of two real pictures of text, or words of a scanned page.",
             "Time is of the processor: for ours that of the whole export, both formats and their",
             "verification included, for other tools that of the quantizer.",
             f"The row with {LEAST_DB} dB leaves operators in float until calibration samples have",

@@ -22,10 +22,10 @@ from PIL import Image
 
 from benchmarks.rendered_text import PAGE, Rendered, lines, page_words, scenes, styles
 
-ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "tests"))
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from realnets.networks import NETWORKS, RealNetwork
 
+ROOT = Path(__file__).parent.parent
 PACKAGES = Path(os.environ.get("EDGECONV_REALNETS", ROOT / "build" / "realnets"))
 SCIKIT_IMAGE = PACKAGES / "skimage" / "data"
 CALIBRATION, UNSEEN = 128, 240

@@ -153,7 +153,7 @@ def page_words(page: Path, size: tuple[int, int], count: int, *, seed: int) -> I
     for index in range(count):
         word, box = words[index % len(words)]
         corners = np.array(box) / _PAGE_UNITS + rng.uniform(-1.5, 1.5, 4)
-        part = picture.crop(tuple(int(round(each)) for each in corners))  # type: ignore[arg-type]
+        part = picture.crop(tuple(round(each) for each in corners))  # type: ignore[arg-type]
         wide = min(width, int(part.width * height / part.height))
         made = Image.new("RGB", (width, height), (127, 127, 127))
         made.paste(part.resize((wide, height), Image.Resampling.BILINEAR), (0, 0))
