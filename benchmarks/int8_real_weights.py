@@ -3,13 +3,14 @@
     .venv/bin/python -m benchmarks.int8_real_weights [NETWORK ...] [--effort 0 1 2] [--aimet PEER]
     .venv/bin/python -m benchmarks.int8_real_weights --ours   # other tools as the page has them
 
+AIMET's rows stay as the page has them where ``--aimet`` is not given.
+
 The networks and pictures are those of ``benchmarks.real_networks``. Each file of ours is a whole
 export, verified in both formats. The last row of ours also leaves operators in float until 21 dB
 are reached on calibration samples (``QuantizeOptions.repair_to``), which ``--min-sqnr 21`` does
 after trying everything else. ai-edge-quantizer gets our float32 file; it has to be installed unless
 ``--ours`` is given. Writes ``results/int8_real_weights.md``, where networks that were not asked for
-stay as they are. ONNX Runtime's entropy and percentile keep all activations of all samples in
-memory: some 8 GB. PEER is the Python of an environment with aimet-onnx, which then quantizes the
+stay as they are. PEER is the Python of an environment with aimet-onnx, which then quantizes the
 same graphs at the same places (``peers/aimet.py``).
 """
 
@@ -225,23 +226,25 @@ def section(
     task: Task, efforts: Sequence[int], aimet: Path | None, *, ours_only: bool
 ) -> list[str]:
     """What the page says of a network, below its title."""
-    others: list[list[str]] = []
-    if ours_only:
-        others = [row for row in rows_of(on_page(task)) if not row[0].startswith(OURS)]
     rows = []
+    before = rows_of(on_page(task))
     for row in ours(task, efforts):
         rows.append(row)
         sys.stderr.write(" | ".join([task.name, *row]) + "\n")
     for row in () if ours_only else peers(task, aimet):
-        others.append(row)
+        rows.append(row)
         sys.stderr.write(" | ".join([task.name, *row]) + "\n")
+    if ours_only:
+        rows += [row for row in before if not row[0].startswith(OURS)]
+    elif aimet is None:
+        rows += [row for row in before if row[0] in AIMET.values()]
     figures, about = [task.figure, "SQNR"], []
     if task.text is not None:
         figures = [f"{task.figure}, rendered", "SQNR", f"{task.figure}, real", "SQNR"]
         samples = data(task)
         about = [task.text.right(run(network_of(task), samples.unseen), samples), ""]
     header = ["int8 by", *figures, "in float", "CPU time"]
-    return [*about, *markdown_table(header, [*rows, *others])]
+    return [*about, *markdown_table(header, rows)]
 
 
 def main() -> None:
@@ -251,6 +254,7 @@ def main() -> None:
     parser.add_argument("--aimet", type=Path, metavar="PEER")
     parser.add_argument("--ours", action="store_true", help="Keep the rows of other tools.")
     arguments = parser.parse_args()
+    earlier = "other tools" if arguments.ours else "" if arguments.aimet else "AIMET"
     lines = []
     for task in TASKS:
         below = (
@@ -275,7 +279,7 @@ def main() -> None:
             f"The row with {LEAST_DB} dB leaves operators in float until calibration samples have",
             "that much; the column counts all operators in float of our files.",
             "Layer reconstruction (effort 2) was developed on MobileNetV2 and EfficientNet-Lite0.",
-            *(["The rows of other tools are of an earlier run."] if arguments.ours else []),
+            *([f"The rows of {earlier} are of an earlier run."] if earlier else []),
             machine("edgeconv", "onnxruntime", "ai-edge-quantizer"),
             *lines,
         ],
