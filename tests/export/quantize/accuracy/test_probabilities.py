@@ -1,4 +1,4 @@
-"""Probabilities that are close to 0 and 1 still show which of two versions is better."""
+"""Probabilities close to 0 and 1 show which of two versions is better."""
 
 from __future__ import annotations
 
@@ -30,23 +30,27 @@ def network(kind: str, matrix: npt.NDArray[np.float32]) -> ir.Model:
     return ir.Model(graph, ir_version=9)
 
 
-@pytest.mark.parametrize("kind", ["Softmax", "Sigmoid"])
+@pytest.mark.parametrize(("kind", "most"), [("Softmax", 2.6), ("Sigmoid", 1.75)])
 @pytest.mark.parametrize("seed", range(3))
-def test_half_the_noise_is_a_gain_beyond_chance(kind: str, seed: int) -> None:
+def test_they_judge_as_surely_as_what_they_were_computed_from(
+    kind: str, most: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     matrix = np.eye(CLASSES, dtype=np.float32) * np.float32(SPREAD)
-    error = rng.normal(0, 0.1, matrix.shape).astype(np.float32)
+    versions = [matrix + rng.normal(0, scale, matrix.shape) for scale in (0.2, 0.1)]
     batches = [(rng.standard_normal((1, 1, CLASSES)).astype(np.float32),) for _ in range(SAMPLES)]
-    judge = Judge.on(network(kind, matrix), batches)
-    noise = [
-        judge.noise(network(kind, matrix + share * error), judge.kept)
-        for share in (1.0, float(np.sqrt(0.5)))
-    ]
-    gain = Gain.between(*noise)
-    assert gain.beyond_chance
-    # Half of the noise is 3 dB. As probabilities the gains of samples spread over 10 dB and more.
-    assert gain.db == pytest.approx(3.0, abs=0.3)
-    assert gain.uncertainty_db < 0.3
+
+    def gain(operator: str) -> Gain:
+        judge = Judge.on(network(operator, matrix), batches)
+        made = [network(operator, version.astype(np.float32)) for version in versions]
+        return Gain.between(*(judge.noise(each, judge.kept) for each in made))
+
+    logits, found = gain("Identity"), gain(kind)
+    assert found.beyond_chance
+    assert found.db == pytest.approx(logits.db, abs=1.5)  # two of its uncertainties, 0.7 dB
+    # 1.5 to 1.9 times for a Softmax, whose sum adds noise of its own, and 1.1 to 1.5 for a Sigmoid.
+    # Judged by the probabilities themselves it was 3.7 to 4.2 and 2.1 to 2.3 times.
+    assert found.uncertainty_db < most * logits.uncertainty_db
 
 
 def test_only_probabilities_have_logits() -> None:
