@@ -115,7 +115,7 @@ def run(
     if not artifacts:
         raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
-    warn_of_float_fallback(artifacts)
+    warn_of_float_fallback(artifacts, quantized)
     warn_of_small_products(prepared.graph, artifacts, request.asked.target)
 
     graphs = _quantized_graphs(variants + integers)
