@@ -13,6 +13,9 @@ from edgeconv.bundle import Precision
 from edgeconv.export import export
 
 
+pytestmark = pytest.mark.slow
+
+
 class Similarities(nn.Module):
     """A layer, and products of two activations, for which int8 has no form.
 
