@@ -12,7 +12,6 @@ from torch import nn
 from edgeconv.bundle import Precision
 from edgeconv.export import export
 
-
 pytestmark = pytest.mark.slow
 
 
