@@ -87,6 +87,11 @@ def dims_of(value: ir.Value) -> tuple[int | ir.SymbolicDim, ...]:
     return value.shape.dims
 
 
+def is_empty(value: ir.Value) -> bool:
+    """Whether ``value`` is known to have no elements."""
+    return value.shape is not None and value.shape.is_static() and 0 in value.shape.numpy()
+
+
 def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
     """Make every output a value of its own, with its own name, in place.
 
