@@ -27,7 +27,7 @@ MOST_REDUCED = 12000.0
 
 
 def _tan(f: Formula) -> Tensor:
-    """sin / cos, or -cos / sin, of what is left of x beside a whole number of quarter turns.
+    """Sin / cos, or -cos / sin, of what is left of x beside a whole number of quarter turns.
 
     XNNPACK's SIN and COS have an error of 2e-7, which is large beside a value near 0.
     """
