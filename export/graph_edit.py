@@ -19,9 +19,12 @@ import onnx_ir as ir
 Array = npt.NDArray[Any]
 
 IN_FLOAT = "edgeconv.in_float"
-"""The mark, among what a node has in memory only, of one to compute in float between integers."""
+"""The mark, among what a node has in memory only, of one to compute in float between integers.
+
+It is the reason, in words.
+"""
 KEPT = "it was asked to stay in float, or would lose too much in int8"
-"""Why a node has that mark."""
+"""Why a node of a graph that edgeconv quantized has that mark."""
 
 
 class GraphEditor:
