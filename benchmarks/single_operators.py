@@ -251,14 +251,17 @@ def logged(log: Path) -> list[tuple[str, str]]:
     return complete
 
 
-def fresh_part(found: Sequence[tuple[str, str]], asked: int) -> Iterator[str]:
+def fresh_part(found: Sequence[tuple[str, str]], every: int) -> Iterator[str]:
     """The lines about the other samples."""
+    share, option = (
+        ("", "") if every == 1 else (f" (1 of {every} in the list)", f" --every {every}")
+    )
     yield from (FRESH_PART, "")
     yield (
-        f"{len(found)} programs of the {asked} operators: one of each that has several samples, "
-        "another than the first, chosen by a hash of its name, and drawn with another seed. The "
-        "choice was made before anything of it was run, and the figures are those of the first "
-        "run. `python -m benchmarks.single_operators --fresh` makes this part."
+        f"{len(found)} programs: one of each operator that has several samples{share}, another "
+        "than the first, chosen by a hash of the name, and drawn with another seed. The choice was "
+        "made before anything of it was run, and the figures are those of the first run. "
+        f"`python -m benchmarks.single_operators --fresh{option}` makes this part."
     )
     yield from _figures(found, "###")
 
@@ -345,8 +348,8 @@ def main() -> None:
                 log.write(json.dumps(pair) + "\n")
     first, _, other = PAGE.read_text(encoding="utf-8").partition(FRESH_PART)
     if options.fresh:
-        other = "\n".join(fresh_part(found, len(operators))) + "\n"
-        text = first + other if not options.operators else other
+        other = "\n".join(fresh_part(found, options.every)) + "\n"
+        text = f"{first.rstrip()}\n\n{other}" if not options.operators else other
     else:
         first = "\n".join(page(found, options.samples, len(operators))) + "\n"
         text = f"{first}\n{FRESH_PART}{other}" if other and not options.operators else first
