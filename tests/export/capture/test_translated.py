@@ -168,6 +168,7 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "cov_of_one": lambda x: torch.cov(x[0, 0], correction=0),
         "corrcoef": lambda x: torch.corrcoef(x[0]),
         "diagonal": lambda x: torch.einsum("bii->bi", x[:, :, :4]),
+        "summed_ellipsis": lambda x: torch.einsum("...ik,...j->ij", x, x[0, :, 2]),
         "trace": lambda x: torch.einsum("...ii,...ij->...j", x[:, :, :4], x),
     },
     "indexing": {
@@ -424,6 +425,26 @@ def test_diagonals_of_einsum(equation: str) -> None:
     x = torch.randn(4, 4, 4, 4)
     got = TABLE[torch.ops.aten.einsum.default].function(equation, [x])
     torch.testing.assert_close(got, torch.einsum(equation, x))
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("...ik, ...j -> ij", [(1, 2, 3), (3,)]),
+        ("...ik,...kj->...ij", [(5, 1, 2, 3), (4, 3, 2)]),
+        ("...i,i...->...", [(2, 3), (3, 1)]),
+        ("...,...", [(2, 3), (3,)]),
+        ("i...j->ij", [(2, 3, 4, 5)]),
+        ("...ii,...j->j", [(2, 3, 3), (4, 1, 5)]),
+    ],
+)
+def test_ellipses_of_einsum(equation: str, shapes: list[tuple[int, ...]]) -> None:
+    torch.manual_seed(0)
+    operands = [torch.randn(shape) for shape in shapes]
+    translation = TABLE[torch.ops.aten.einsum.default]
+    assert translation.applies(equation, operands)
+    expected = torch.einsum(equation, *operands)
+    torch.testing.assert_close(translation.function(equation, operands), expected)
 
 
 def test_erfinv_over_its_whole_domain() -> None:
