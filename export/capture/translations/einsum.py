@@ -77,7 +77,7 @@ def _named(
     named, kept = [], []
     for term, operand, lead in zip(terms, operands, leads, strict=True):
         start = term.find("...")
-        letters = []
+        letters: list[str] = []
         for place in reversed(range(len(lead))):
             axis = len(whole) - len(lead) + place
             if lead[place] == whole[axis]:
