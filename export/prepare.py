@@ -51,6 +51,7 @@ from edgeconv.export.verify.pictures import on_pictures
 from edgeconv.export.verify.reference import (
     Oracle,
     module_outputs,
+    of_stated_shapes,
     onnx_oracle,
     refuse_changing_outputs,
 )
@@ -228,7 +229,9 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Netwo
     refuse_bad_statistics(captured.graph)
     graph = optimize(captured.graph)
     refuse_other_than_numbers(graph)
-    oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
+    outputs = output_infos(graph)
+    oracle = onnx_oracle(captured.itself, input_infos(graph), outputs)
+    oracle = of_stated_shapes(oracle, outputs, path)
     return graph, NetworkItself(captured.itself, oracle, graph, Splits.none(graph))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import (
+    OPEN,
     REFERENCE_NAME,
     Bundle,
     Manifest,
@@ -196,6 +197,34 @@ def onnx_oracle(
                 "it has for these types",
             ) from error
     return lambda sample: runner.run(sample)
+
+
+def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> Oracle:
+    """``run``, whose results have to have the shapes that the graph was captured with.
+
+    ONNX's shape inference and ONNX Runtime may differ on what the standard does not allow.
+
+    Args:
+        run: Runs the file.
+        outputs: The outputs of the captured graph.
+        path: The file, for the message.
+    """
+
+    def checked(sample: Sample) -> Outputs:
+        results = run(sample)
+        for info, result in zip(outputs, results, strict=True):
+            # A size that depends on the values is open.
+            known = zip(info.shape, result.shape, strict=False)
+            if result.ndim != len(info.shape) or any(a not in (b, OPEN) for a, b in known):
+                raise CaptureError(
+                    f"{path}: ONNX Runtime computes the output {info.name!r} of shape "
+                    f"{list(result.shape)}, and by the standard it is {list(info.shape)}",
+                    hint="look for an operator before it whose inputs are not as the standard "
+                    "says, or export the part before with --cut-outputs",
+                )
+        return results
+
+    return checked
 
 
 def save_reference(path: Path, reference: Reference) -> None:
