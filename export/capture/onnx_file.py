@@ -25,7 +25,8 @@ from edgeconv.export.capture.sizes import refuse_huge_values
 from edgeconv.export.capture.stated_types import misfit
 from edgeconv.export.capture.transposed_pads import state_pads
 from edgeconv.export.capture.well_formed import without_functions
-from edgeconv.export.fatal_sizes import refuse_fatal_sizes
+from edgeconv.export.fatal_inference import refuse_fatal_inference
+from edgeconv.export.large_ranges import can_propagate
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.proto_graphs import all_nodes
 from edgeconv.export.traits import Trait, operators
@@ -98,7 +99,7 @@ def capture_file(
         _refuse_lost_statistics(proto, path)
         state_pads(proto, path)
         opened = _fix_shapes(proto, path, input_size, batch, stated or {}, traced, from_example)
-        refuse_fatal_sizes(proto, path, _inferred)
+        refuse_fatal_inference(proto, path, _inferred)
         proto = without_functions(proto)
         if opset is None:
             proto = _raised(proto, min(liked_opset, highest_opset))
@@ -160,7 +161,9 @@ def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
     for at, node in own.items():
         identity = onnx.helper.make_node("Identity", node.input[:1], node.output)
         changed.graph.node[at].CopyFrom(identity)
-    inferred = onnx.shape_inference.infer_shapes(changed, strict_mode=True, data_prop=True)
+    inferred = onnx.shape_inference.infer_shapes(
+        changed, strict_mode=True, data_prop=can_propagate(changed)
+    )
     for at, node in own.items():
         inferred.graph.node[at].CopyFrom(node)
     return inferred

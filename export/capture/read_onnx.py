@@ -18,7 +18,8 @@ from edgeconv.export.capture.well_formed import (
     has_small_outside,
     make_well_formed,
 )
-from edgeconv.export.fatal_sizes import refuse_fatal_sizes
+from edgeconv.export.fatal_inference import refuse_fatal_inference
+from edgeconv.export.opset import MAX_OPSET
 from edgeconv.export.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.quiet import quiet_python
 from edgeconv.stand_in import refuse_stand_in
@@ -57,7 +58,13 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         raise CaptureError(f"{path} is not a whole ONNX file", hint=_MAKE_AGAIN) from error
     if not proto.ir_version or not proto.HasField("graph"):
         raise CaptureError(f"{path} is not an ONNX file: it has no graph", hint=_MAKE_AGAIN)
+    if not proto.graph.output:
+        raise CaptureError(
+            f"{path} has no outputs, so there is nothing to compute",
+            hint="make it again with the results that are wanted among its outputs",
+        )
     refuse_damaged_constants(proto, path)
+    _refuse_opsets(proto, path)
     _refuse_ambiguous(proto, path)
     try:
         with quiet_python():  # onnx-ir does not know sparse weights
@@ -72,7 +79,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         changed = make_well_formed(proto) or changed
         changed = write_in_forms_that_run(proto.graph, opset_of(proto)) or changed
         _place_in_its_domain(proto)
-        refuse_fatal_sizes(proto, path, onnx.shape_inference.infer_shapes)
+        refuse_fatal_inference(proto, path, onnx.shape_inference.infer_shapes)
         proto = _with_shapes(proto, path)
         _check(proto)
         changed = correct_stated(proto, path) or changed
@@ -86,6 +93,24 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
             f"{path} is not a valid ONNX file: {_one_line(error)}", hint=_remedy(str(error))
         ) from error
     return proto, changed
+
+
+def _refuse_opsets(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse a file that states two opsets of the standard, none, or one that is not known."""
+    stated = [item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")]
+    if len(set(stated)) > 1:
+        raise CaptureError(
+            f"{path} is not a valid ONNX file: it states opset {stated[0]} and opset {stated[1]}",
+            hint="make it again with one opset of the standard operators",
+        )
+    known = onnx.defs.onnx_opset_version()
+    wrong = [version for version in stated if not 0 < version <= known]
+    if wrong:
+        raise CaptureError(
+            f"{path} states opset {wrong[0]}, and onnx {onnx.__version__} has opsets 1 to {known}",
+            hint=f"make it anew with opset {MAX_OPSET}"
+            + (", or install a later onnx" if wrong[0] > 0 else ""),
+        )
 
 
 def _refuse_ambiguous(proto: onnx.ModelProto, path: Path) -> None:

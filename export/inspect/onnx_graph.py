@@ -16,7 +16,8 @@ import onnx
 from onnx import numpy_helper
 
 from edgeconv.errors import DataError
-from edgeconv.export.fatal_sizes import refuse_fatal_sizes
+from edgeconv.export.fatal_inference import refuse_fatal_inference
+from edgeconv.export.large_ranges import can_propagate
 from edgeconv.export.inspect.dtypes import size_of
 from edgeconv.stand_in import refuse_stand_in
 
@@ -259,8 +260,8 @@ def _infer(model: Model, proto: onnx.ModelProto) -> None:
                 dim.dim_value = 1
     _drop_large(graph)
     try:
-        refuse_fatal_sizes(proto, "the file", onnx.shape_inference.infer_shapes)
-        graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+        refuse_fatal_inference(proto, "the file", onnx.shape_inference.infer_shapes)
+        graph = onnx.shape_inference.infer_shapes(proto, data_prop=can_propagate(proto)).graph
     except Exception as error:  # it raises bare C++ exceptions of many kinds
         logger.debug("shape inference failed: %s", error)
         model.notes.append("shapes could not be inferred")

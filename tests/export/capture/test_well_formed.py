@@ -136,3 +136,34 @@ def test_sparse_weights_that_make_no_sense(
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(error):
         export(tmp_path / "net.onnx", out=tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("opsets", "said"),
+    [
+        ([17, 11], "it states opset 17 and opset 11"),
+        ([0], "states opset 0, and onnx"),
+        ([-1], "states opset -1, and onnx"),
+        ([9999], "states opset 9999, and onnx"),
+    ],
+)
+def test_opsets_that_make_no_sense(opsets: list[int], said: str, tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, 4)], [value("y", 1, 4)]
+    )
+    model = helper.make_model(graph, ir_version=8)
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid("", each) for each in opsets)
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(CaptureError, match=said) as caught:
+        export(tmp_path / "m.onnx", out=tmp_path / "out")
+    assert caught.value.hint
+
+
+def test_a_file_without_outputs(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, 4)], []
+    )
+    onnx.save(helper.make_model(graph, ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(CaptureError, match=r"m\.onnx has no outputs"):
+        export(tmp_path / "m.onnx", out=tmp_path / "out")
