@@ -22,6 +22,7 @@ from edgeconv.export.fatal_inference import refuse_fatal_inference
 from edgeconv.export.opset import MAX_OPSET
 from edgeconv.export.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.quiet import quiet_python
+from edgeconv.export.written_functions import refuse_endless_functions
 from edgeconv.stand_in import refuse_stand_in
 
 MAX_PROTO_BYTES = 2**31 - 1
@@ -66,6 +67,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
     refuse_damaged_constants(proto, path)
     _refuse_opsets(proto, path)
     _refuse_ambiguous(proto, path)
+    refuse_endless_functions(proto, path)
     try:
         with quiet_python():  # onnx-ir does not know sparse weights
             model = ir.from_proto(proto)
@@ -90,7 +92,8 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         if fault is not None:
             raise fault from error
         raise CaptureError(
-            f"{path} is not a valid ONNX file: {_one_line(error)}", hint=_remedy(str(error))
+            f"{path} is not a valid ONNX file: {_one_line(cause_of(error))}",
+            hint=_remedy(str(error)),
         ) from error
     return proto, changed
 
@@ -217,9 +220,23 @@ def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
             f"{path} keeps weights outside its folder ({tensor.location}), which is not safe",
             hint="save the file again with its weights beside it",
         )
+    target = folder / str(tensor.location)
+    if target.exists() and not target.is_file():  # a pipe would never end
+        raise CaptureError(
+            f"{path} keeps weights in {tensor.location}, which is not a file",
+            hint="save the file again with its weights beside it",
+        )
 
 
-def _one_line(error: Exception) -> str:
+def cause_of(error: Exception) -> BaseException:
+    """What onnx-ir met, in place of the error that it makes of it."""
+    met: BaseException = error
+    while isinstance(met, ir.serde.SerdeError) and met.__cause__ is not None:
+        met = met.__cause__
+    return met
+
+
+def _one_line(error: BaseException) -> str:
     """Return the checker's message on one line, without the empty names of nodes in it."""
     text = " ".join(str(error).partition("==> Context")[0].split())
     return text.replace("name: OpType", "OpType") or type(error).__name__
