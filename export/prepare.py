@@ -24,6 +24,7 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.module_calls import counted_calls
 from edgeconv.export.capture.onnx_file import CapturedFile, capture_file
 from edgeconv.export.capture.resolve import resolve
+from edgeconv.export.capture.scales import refuse_bad_scales
 from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.feed import choose_preprocessing
@@ -228,6 +229,7 @@ def _sample(inputs: Sequence[TensorInfo], domain: Domain) -> Sample:
 def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, NetworkItself]:
     captured = _read_file(request, path, TRACED if request.asked.dynamic_batch else None)
     refuse_bad_statistics(captured.graph)
+    refuse_bad_scales(captured.graph)
     try:
         graph = optimize(captured.graph.clone())
     except EdgeconvError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import onnx
@@ -29,6 +30,7 @@ MAX_PROTO_BYTES = 2**31 - 1
 """The limit of protobuf for one message."""
 _WEIGHTS_NEED_NO_INPUT = 4  # the IR version
 _SCAN_OF_TODAY = 9  # the opset
+_IS_NUMBER = re.compile("[0-9]{1,18}", re.ASCII).fullmatch
 _MAKE_AGAIN = "make or copy it again"
 
 
@@ -68,6 +70,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
     _refuse_opsets(proto, path)
     _refuse_ambiguous(proto, path)
     refuse_endless_functions(proto, path)
+    _refuse_places(proto, path)
     try:
         with quiet_python():  # onnx-ir does not know sparse weights
             model = ir.from_proto(proto)
@@ -213,6 +216,18 @@ def _shapeless(proto: onnx.ModelProto) -> list[str]:
     ]
 
 
+def _refuse_places(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse weights whose place in another file is not stated in numbers."""
+    for tensor in (each for graph in all_graphs(proto.graph) for each in graph.initializer):
+        for entry in tensor.external_data:
+            if entry.key in ("offset", "length") and not _IS_NUMBER(entry.value):
+                raise CaptureError(
+                    f"{path} is not a valid ONNX file: the {entry.key} of {tensor.name!r} in the "
+                    f"file of its weights is {entry.value!r}",
+                    hint=_MAKE_AGAIN,
+                )
+
+
 def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
     folder = path.resolve().parent
     if not (folder / str(tensor.location)).resolve().is_relative_to(folder):
@@ -223,7 +238,7 @@ def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
     target = folder / str(tensor.location)
     if target.exists() and not target.is_file():  # a pipe would never end
         raise CaptureError(
-            f"{path} keeps weights in {tensor.location}, which is not a file",
+            f"{path} keeps weights in {str(tensor.location)!r}, which is not a file",
             hint="save the file again with its weights beside it",
         )
 

@@ -191,7 +191,7 @@ def test_weights_in_what_is_no_file(location: str, tmp_path: Path) -> None:
     set_external_data(graph.initializer[0], location)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(CaptureError, match=f"weights in {location}, which is not a file"):
+    with pytest.raises(CaptureError, match=f"weights in '{location}', which is not a file"):
         export(tmp_path / "m.onnx", out=tmp_path / "out")
 
 
