@@ -1,8 +1,8 @@
 """Files on which ONNX's shape inference ends the process (onnx 1.23).
 
 A filter that is larger than its input, or a crop, makes a size below zero, and the inference of a
-Slice of that fails an assertion of C++ (``std::clamp``). EyeLike and RegexFullMatch read the type of
-their input where none is known.
+Slice of that fails an assertion of C++ (``std::clamp``). EyeLike and RegexFullMatch read the type
+of their input where none is known.
 """
 
 from __future__ import annotations

@@ -61,12 +61,17 @@ def _mend(
     if shape is None or factors.dtype != np.float32:
         return False
     axes = given["axes"].ints if "axes" in given else range(len(shape))
-    if factors.size != len(axes) or factors.ndim == 0 or not all(-len(shape) <= axis < len(shape) for axis in axes):
+    if (
+        factors.size != len(axes)
+        or factors.ndim == 0
+        or not all(-len(shape) <= axis < len(shape) for axis in axes)
+    ):
         return False  # what does not fit is refused by name later
     before = np.array([shape[axis] for axis in axes], np.float32)
     after = np.floor(before * factors)
     TENSOR_BYTES.check(
-        int(np.prod(after.astype(object))) * _ITEM_BYTES, f"{path}: the result of {_name(node)} takes"
+        int(np.prod(after.astype(object))) * _ITEM_BYTES,
+        f"{path}: the result of {_name(node)} takes",
     )
     if np.array_equal(after, np.floor(before.astype(float) * factors.astype(float))):
         return False

@@ -197,3 +197,17 @@ def test_a_list_of_modules_has_no_forward() -> None:
         module_outputs(nn.ModuleList([nn.ReLU()]), (X,))
     assert " at " not in caught.value.message
     assert caught.value.hint == "pass a module that has a forward, such as one of those in it"
+
+
+def test_a_scripted_layer_is_named() -> None:
+    network = nn.Sequential(nn.Linear(6, 6), torch.jit.script(nn.Linear(6, 6)))
+    with pytest.raises(CaptureError, match=r"its layer '1' \(Linear\) is a TorchScript module"):
+        capture_module(network, (X,), ("y",), 20)
+
+
+def test_a_hook_that_looks_at_values_is_shown() -> None:
+    network = nn.Sequential(nn.Linear(6, 6))
+    network[0].register_forward_hook(lambda module, given, made: np.abs(made.numpy()) and None)
+    with pytest.raises(CaptureError, match=rf"into a NumPy array .*{HERE}:\d+") as caught:
+        capture_module(network, (X,), ("y",), 20)
+    assert "remove a hook" in caught.value.hint

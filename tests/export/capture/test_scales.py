@@ -18,7 +18,9 @@ def quantized(path: Path, scale: Any, zero: Any, *, at_input: bool = False, **ax
     """A Relu between a QuantizeLinear ``q`` and its DequantizeLinear."""
     first = [] if at_input else [helper.make_node("Tanh", ["x"], ["t"])]
     pair = [
-        helper.make_node("QuantizeLinear", ["x" if at_input else "t", "s", "z"], ["i"], "q", **axis),
+        helper.make_node(
+            "QuantizeLinear", ["x" if at_input else "t", "s", "z"], ["i"], "q", **axis
+        ),
         helper.make_node("DequantizeLinear", ["i", "s", "z"], ["d"], **axis),
         helper.make_node("Relu", ["d"], ["y"]),
     ]

@@ -167,9 +167,7 @@ def test_opsets_that_make_no_sense(opsets: list[int], said: str, tmp_path: Path)
 
 
 def test_a_file_without_outputs(tmp_path: Path) -> None:
-    graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, 4)], []
-    )
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, 4)], [])
     onnx.save(helper.make_model(graph, ir_version=8), tmp_path / "m.onnx")
     with pytest.raises(CaptureError, match=r"m\.onnx has no outputs"):
         export(tmp_path / "m.onnx", out=tmp_path / "out")
@@ -214,7 +212,11 @@ def test_weights_in_a_file_of_an_impossible_name(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("axis", [0, 9])
 def test_scales_that_do_not_fit_their_weights(axis: int, tmp_path: Path) -> None:
-    numbers = {"c": np.ones((4, 3), np.int8), "s": np.ones(2, np.float32), "z": np.zeros(2, np.int8)}
+    numbers = {
+        "c": np.ones((4, 3), np.int8),
+        "s": np.ones(2, np.float32),
+        "z": np.zeros(2, np.int8),
+    }
     graph = helper.make_graph(
         [
             helper.make_node("DequantizeLinear", ["c", "s", "z"], ["w"], name="d", axis=axis),
