@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.units import format_bytes, format_count
 
-
 _DIGITS = 18  # of the highest limit that can be stated
 
 

@@ -80,7 +80,8 @@ def prepared(network: nn.Module) -> nn.Module:
     """Put a module of our own on the CPU, in float32 and into eval mode.
 
     Raises:
-        UsageError: It has no weights yet or sparse ones, or is one that torch.export made, in training mode.
+        UsageError: It has no weights yet or sparse ones, or is one that torch.export made, in
+            training mode.
         DataError: A parameter has a value that float32 cannot hold.
     """
     network = unwrapped(network)
@@ -115,8 +116,8 @@ def _refuse_sparse(network: nn.Module) -> None:
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if tensor.layout is not torch.strided:
             raise UsageError(
-                f"the weight {name!r} of {type(network).__name__} is stored as {tensor.layout}, and "
-                "files have dense weights only",
+                f"the weight {name!r} of {type(network).__name__} is stored as {tensor.layout}, "
+                "and files have dense weights only",
                 hint="store it by .to_dense(), and multiply by it with @",
             )
 
