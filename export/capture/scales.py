@@ -43,7 +43,8 @@ def _refuse_misfit(node: ir.Node, of: ir.Value, scales: Array, name: str) -> Non
     zeros = None if zero is None else known_array(zero)
     if zeros is not None and zeros.size != scales.size:
         raise CaptureError(f"{name} has {scales.size} scales and {zeros.size} zero points", _LOOK)
-    if scales.size == 1 or of.shape is None or node.attributes.get_int("block_size", 0):
+    block: int = node.attributes.get_int("block_size", 0)
+    if scales.size == 1 or of.shape is None or block:
         return
     dims, axis = dims_of(of), node.attributes.get_int("axis", 1)
     if not -len(dims) <= axis < len(dims):
