@@ -130,8 +130,8 @@ def untraceable(
     if scripted:
         path, layer = scripted[0]
         return CaptureError(
-            f"{message}: its layer {own_name(path)!r} ({layer.original_name}) is a TorchScript module, which "
-            "has no Python to trace",
+            f"{message}: its layer {own_name(path)!r} ({layer.original_name}) is a TorchScript "
+            "module, which has no Python to trace",
             hint="make it without torch.jit.script and torch.jit.trace, or put the module that it "
             "was scripted or traced from in its place",
         )
