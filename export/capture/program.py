@@ -21,6 +21,7 @@ from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.arguments import Call
 from edgeconv.export.capture.size_expressions import is_of_sizes
 from edgeconv.export.capture.source import Source
+from edgeconv.export.quiet import quiet_python
 from edgeconv.model_args import ModelArgs
 from edgeconv.stand_in import refuse_stand_in
 
@@ -75,12 +76,16 @@ def load_program(path: Path, args: ModelArgs) -> Source:
     refuse_stand_in(path, CaptureError)
     try:
         _refuse_code(path)
-        program = torch.export.load(path)
+        with quiet_python():  # it logs the traceback of what it meets, and raises another error
+            program = torch.export.load(path)
     except CaptureError:
         raise
     except Exception as error:  # torch.export.load raises many kinds for a damaged file
+        cause = first_line(error)
+        if "warnings above" in cause:
+            cause = "PyTorch cannot read its archive"
         raise CaptureError(
-            f"{path} is not a readable program: {first_line(error)}",
+            f"{path} is not a readable program: {cause}",
             hint="write it with torch.export.save, with this version of torch",
         ) from error
     return from_program(program, path.name)

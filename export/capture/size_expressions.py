@@ -64,4 +64,5 @@ def _is_small(node: ast.expr) -> bool:
     if isinstance(node, ast.Call):
         name = getattr(node.func, "id", "")
         return name in ("Integer", "Rational") and all(map(_is_small, node.args))
-    return isinstance(node, ast.Constant) and abs(node.value) <= _HIGHEST_POWER
+    number = node.value if isinstance(node, ast.Constant) else None
+    return isinstance(number, int) and number <= _HIGHEST_POWER
