@@ -188,7 +188,7 @@ def clamp_bounds(
 
     Returns:
         Lower and upper bound, infinite where there is none; None for any other operator, and for
-        a Clip that computes a bound.
+        a Clip that computes a bound, or has several.
     """
     if node.domain != "" or node.op_type not in ("Relu", "Clip"):
         return None
@@ -199,7 +199,7 @@ def clamp_bounds(
         if value is None:
             continue
         array = known(value)
-        if array is None:
+        if array is None or array.size != 1:
             return None
         bounds[position] = float(array.item())
     return bounds[0], bounds[1]
