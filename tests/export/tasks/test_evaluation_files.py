@@ -12,12 +12,15 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from edgeconv.bench import BenchOptions
 from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edgeconv.cli import cli
+from edgeconv.cli.bench_files import files_named
 from edgeconv.errors import DataError, EdgeconvError
 from edgeconv.evaluation import Evaluation
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import structured_input
+from edgeconv.store.history import History
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +56,12 @@ def test_saved_and_gated(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     assert run("evaluate", bundle.path, "--data", data, "-o", again, "--quiet")[0] == 0
     assert run("gate", again, "--baseline", out)[0] == 0
     assert run("gate", out, "--baseline", out)[0] == 2, "a file held against itself says nothing"
+
+
+def test_the_history_names_files_as_bench_does(bundle: Bundle, data: Path) -> None:
+    assert run("evaluate", bundle.path, "--data", data, "--quiet")[0] == 0
+    names = {entry.name for entry in History.at(None).entries()}
+    assert names == set(map(str, files_named((bundle.path,), BenchOptions())))
 
 
 def spoiled(bundle: Bundle, out: Path) -> Path:
