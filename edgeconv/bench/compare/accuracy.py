@@ -211,9 +211,7 @@ def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:
     return (f"{what} unreadable",) if count else ()
 
 
-def history_run(
-    evaluation: Evaluation, bundle: Path, started: datetime, device: str
-) -> HistoryRun:
+def history_run(evaluation: Evaluation, bundle: Path, started: datetime, device: str) -> HistoryRun:
     """What the history has of an evaluation, which itself does not say when and where it was.
 
     Its files have the names that a measurement of the same ``bundle`` gives them.
