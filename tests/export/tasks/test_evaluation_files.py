@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,22 @@ def test_saved_and_gated(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     assert run("evaluate", bundle.path, "--data", data, "-o", again, "--quiet")[0] == 0
     assert run("gate", again, "--baseline", out)[0] == 0
     assert run("gate", out, "--baseline", out)[0] == 2, "a file held against itself says nothing"
+
+
+def test_a_baseline_of_an_earlier_edgeconv(bundle: Bundle, data: Path, tmp_path: Path) -> None:
+    """Version 3 called LiteRT ai-edge-litert, and had no classes."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    result = evaluate(bundle, data)
+    result.save(new)
+    written = json.loads(new.read_text()) | {"schema_version": 3}
+    for name in ("classes", "labels", "truths", "pictures"):
+        del written[name]
+    for file in written["results"]:
+        del file["predictions"]
+        file["runtime"] = file["runtime"].replace("litert", "ai-edge-litert")
+    old.write_text(json.dumps(written))
+    code, said = run("gate", new, "--baseline", old)
+    assert (code, "passed" in said) == (0, True), said
 
 
 def test_the_history_names_files_as_bench_does(bundle: Bundle, data: Path) -> None:
