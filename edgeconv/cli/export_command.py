@@ -319,7 +319,7 @@ def command(settings: ExportSettings) -> None:
     silent = settings.quiet or settings.as_json
     if settings.device is not None:
         request = replace(request, target=_probe(settings.device, silent))
-    with progress("Starting", silent) as show:
+    with progress("Starting", silent, steps=True) as show:
         times = StepTimes(show)
         resolved = resolve_request(replace(request, progress=times))
         if resolved.note is not None and not settings.quiet:
