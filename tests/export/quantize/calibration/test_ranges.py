@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeconv.export.quantize.calibration.ranges import CLIPPING, choose_range
+from edgeconv.export.quantize.calibration.ranges import mse as mse_ranges
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count, merge
 from edgeconv.export.quantize.parameters import Range, activation_parameters
 from edgeconv.export.quantize_options import RangeMethod
@@ -210,3 +211,18 @@ def test_constants(method: RangeMethod, value: float) -> None:
     parameters = activation_parameters(chosen)
     got = parameters.quantize(np.full(1, value), np.int8).astype(int) - parameters.zero_point
     assert abs(float(got[0]) * parameters.scale - value) <= max(parameters.scale, abs(value) / 25)
+
+
+@given(arrays)
+def test_the_mse_range_is_the_best_of_all_candidates(values: np.ndarray) -> None:
+    distribution = merge([histogram(values)]).without_zero()
+    lows, highs = (
+        end * 0.96 ** np.arange(140.0) if end else np.zeros(1)
+        for end in (min(distribution.minimum, 0.0), max(distribution.maximum, 0.0))
+    )
+    clipping = mse_ranges._clipping(distribution, lows, highs)
+    every = np.ones(clipping.shape, bool)
+    errors = mse_ranges._errors(distribution, lows, highs, clipping, every)
+    low, high = np.unravel_index(int(np.argmin(errors)), clipping.shape)
+    if len(distribution.mass):
+        assert mse_ranges.mse(distribution) == Range(float(lows[low]), float(highs[high]))
