@@ -18,8 +18,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.arm_instructions import CPUS, Subject, millions, network_of, ratio, subject
-from benchmarks.measuring import machine, markdown_table, publish
+from benchmarks.arm_instructions import (
+    CPUS,
+    Subject,
+    millions,
+    network_of,
+    pinned_version,
+    ratio,
+    subject,
+)
+from benchmarks.measuring import markdown_table, publish
 from edgeconv.bundle import Format, IoType, Precision
 from edgeconv.device.emulated import Cpu, count_instructions
 from edgeconv.device.messages import Runtime
@@ -53,7 +61,7 @@ def files(one: Subject, network: nn.Module, folder: Path) -> list[Path]:
             formats=[Format.ONNX],
             precisions=precisions,
             io=io,
-            input_size=one.shape,
+            input_size=",".join(map(str, one.shape)),
             verify=False,
         )
         made += [bundle.file(artifact) for artifact in bundle.manifest.artifacts]
@@ -91,9 +99,9 @@ def main() -> None:
         [
             "# Arm instructions of float16 ONNX files",
             "",
-            "Million instructions of one inference under ONNX Runtime on one thread, on emulated",
-            "cores. A count is the same on every machine; it is not a time.",
-            machine("edgeconv", "torch", "onnx", "onnxruntime"),
+            "Million instructions of one inference under ONNX Runtime",
+            f"{pinned_version('onnxruntime')} on one thread, on emulated cores. A count is the same",
+            "on every machine; it is not a time. The weights are random.",
             "",
             *markdown_table([*columns, "float16 ÷ float32", "with --io float16"], rows()),
         ],
