@@ -181,8 +181,8 @@ def slow_float16(
     if target.architecture != "aarch64" or not target.half_arithmetic:
         return None
     return Notice(
-        "ONNX Runtime is no faster with float16 on cores with fp16 arithmetic, and often slower: on "
-        "a Cortex-A76 ResNet-18 of 64x64 pixels takes 69 M instructions, as in float32, and "
+        "ONNX Runtime is no faster with float16 on cores with fp16 arithmetic, and often slower: "
+        "on a Cortex-A76 ResNet-18 of 64x64 pixels takes 69 M instructions, as in float32, and "
         "MobileNetV2 106 M instead of 23 M",
         "take the float16 ONNX file for its size only; for speed pass --precision int8, or "
         "--format tflite, whose float16 files LiteRT computes in half precision there",
