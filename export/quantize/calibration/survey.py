@@ -24,7 +24,7 @@ from edgeconv.progress import Progress, no_progress
 
 # Activations of small networks are observed many batches at a time, because NumPy's calls cost more
 # than their work there. At most so many bytes and batches wait for that.
-_GROUP_BYTES = 32_000_000
+_GROUP_BYTES = 16_000_000
 _GROUP_BATCHES = 64
 # Each half keeps so many bytes to be judged on at the most.
 _KEPT_BYTES = 64_000_000

@@ -213,6 +213,7 @@ def test_constants(method: RangeMethod, value: float) -> None:
     assert abs(float(got[0]) * parameters.scale - value) <= max(parameters.scale, abs(value) / 25)
 
 
+@settings(max_examples=30)
 @given(arrays)
 def test_the_mse_range_is_the_best_of_all_candidates(values: np.ndarray) -> None:
     distribution = merge([histogram(values)]).without_zero()
