@@ -33,13 +33,15 @@ def collected_seldom(*, frees: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        gc.set_threshold(*thresholds)
         if freezes:
             if frees:
                 gc.collect()
+            else:
+                gc.freeze()  # or the usual threshold would have a million young objects looked at
             gc.unfreeze()
-            if frees:
-                _give_back_memory()
+        gc.set_threshold(*thresholds)
+        if freezes and frees:
+            _give_back_memory()
 
 
 def _give_back_memory() -> None:
