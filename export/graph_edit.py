@@ -19,9 +19,12 @@ import onnx_ir as ir
 Array = npt.NDArray[Any]
 
 IN_FLOAT = "edgeconv.in_float"
-"""The mark, among what a node has in memory only, of one to compute in float between integers."""
+"""The mark, among what a node has in memory only, of one to compute in float between integers.
+
+It is the reason, in words.
+"""
 KEPT = "it was asked to stay in float, or would lose too much in int8"
-"""Why a node has that mark."""
+"""Why a node of a graph that edgeconv quantized has that mark."""
 
 
 class GraphEditor:
@@ -85,6 +88,11 @@ def dims_of(value: ir.Value) -> tuple[int | ir.SymbolicDim, ...]:
     """The sizes of a value whose number of dimensions is known."""
     assert value.shape is not None
     return value.shape.dims
+
+
+def is_empty(value: ir.Value) -> bool:
+    """Whether ``value`` is known to have no elements."""
+    return value.shape is not None and value.shape.is_static() and 0 in value.shape.numpy()
 
 
 def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
