@@ -166,6 +166,8 @@ def _stored(file: BinaryIO) -> StoredArray:
     shape, fortran_order, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds pickled objects")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its shape is {list(shape)}")
     if fortran_order and len(shape) > 1:
         return _in_c_order(file, start)
     offset = file.tell()

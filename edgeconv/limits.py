@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.units import format_bytes, format_count
 
+_DIGITS = 18  # of the highest limit that can be stated
+
 
 class LimitExceeded(EdgeconvError):  # noqa: N818  # what was met, as in edgeconv.errors
     """A file or a device asks for more than a limit allows."""
@@ -41,7 +43,7 @@ class Limit:
         stated = os.environ.get(self.variable)
         if stated is None:
             return self.default
-        if not (stated.isascii() and stated.isdigit() and len(stated) < 19):
+        if not (stated.isascii() and stated.isdigit() and len(stated) <= _DIGITS):
             raise UsageError(
                 f"{self.variable} is {stated!r}, not a whole number", hint="write digits only"
             )
@@ -60,7 +62,9 @@ class Limit:
         if amount > self.value:
             raise LimitExceeded(
                 f"{what} {self._words(amount)}, and the limit is {self._words(self.value)}",
-                hint=f"if that is right, set {self.variable}={amount}",
+                hint=f"if that is right, set {self.variable}={amount}"
+                if len(str(amount)) <= _DIGITS
+                else "no machine has as much: check the sizes that are stated",
             )
 
     def _words(self, amount: int) -> str:

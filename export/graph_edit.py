@@ -19,9 +19,12 @@ import onnx_ir as ir
 Array = npt.NDArray[Any]
 
 IN_FLOAT = "edgeconv.in_float"
-"""The mark, among what a node has in memory only, of one to compute in float between integers."""
+"""The mark, among what a node has in memory only, of one to compute in float between integers.
+
+It is the reason, in words.
+"""
 KEPT = "it was asked to stay in float, or would lose too much in int8"
-"""Why a node has that mark."""
+"""Why a node of a graph that edgeconv quantized has that mark."""
 
 
 class GraphEditor:
@@ -85,6 +88,11 @@ def dims_of(value: ir.Value) -> tuple[int | ir.SymbolicDim, ...]:
     """The sizes of a value whose number of dimensions is known."""
     assert value.shape is not None
     return value.shape.dims
+
+
+def is_empty(value: ir.Value) -> bool:
+    """Whether ``value`` is known to have no elements."""
+    return value.shape is not None and value.shape.is_static() and 0 in value.shape.numpy()
 
 
 def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
@@ -180,7 +188,7 @@ def clamp_bounds(
 
     Returns:
         Lower and upper bound, infinite where there is none; None for any other operator, and for
-        a Clip that computes a bound.
+        a Clip that computes a bound, or has several.
     """
     if node.domain != "" or node.op_type not in ("Relu", "Clip"):
         return None
@@ -191,7 +199,7 @@ def clamp_bounds(
         if value is None:
             continue
         array = known(value)
-        if array is None:
+        if array is None or array.size != 1:
             return None
         bounds[position] = float(array.item())
     return bounds[0], bounds[1]

@@ -93,20 +93,24 @@ def trace(output: ir.Value, opset: int) -> tuple[list[ir.Node], list[ir.Value]]:
     seen: set[ir.Value] = set()
     joins = Joins(opset)
 
-    def follow(value: ir.Value, *, joined: bool) -> None:
+    # What is to be followed, and nodes whose inputs were; a chain may be thousands of nodes long.
+    pending: list[tuple[ir.Value, bool] | ir.Node] = [(output, False)]
+    while pending:
+        last = pending.pop()
+        if isinstance(last, ir.Node):
+            nodes.append(last)
+            continue
+        value, joined = last
         if value in seen:
-            return
+            continue
         seen.add(value)
         node = value.producer()
         if node is None or not (joins.later(node) if joined else joins.carries(node)):
             leaves.append(value)
-            return
+            continue
         parts = joins.sources(node)
-        for part in parts:
-            follow(part, joined=joined or len(parts) > 1)
-        nodes.append(node)
-
-    follow(output, joined=False)
+        pending.append(node)
+        pending += [(part, joined or len(parts) > 1) for part in reversed(parts)]
     return list(dict.fromkeys(nodes)), leaves
 
 

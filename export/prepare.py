@@ -8,8 +8,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeconv.bundle import Format, IoType
-from edgeconv.errors import UsageError
+from edgeconv.bundle import Format, IoType, TensorInfo
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import (
@@ -24,6 +24,7 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.module_calls import counted_calls
 from edgeconv.export.capture.onnx_file import CapturedFile, capture_file
 from edgeconv.export.capture.resolve import resolve
+from edgeconv.export.capture.scales import refuse_bad_scales
 from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.feed import choose_preprocessing
@@ -51,6 +52,7 @@ from edgeconv.export.verify.pictures import on_pictures
 from edgeconv.export.verify.reference import (
     Oracle,
     module_outputs,
+    of_stated_shapes,
     onnx_oracle,
     refuse_changing_outputs,
 )
@@ -212,24 +214,45 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
 def _synthetic(network: Called) -> Sample:
     """A sample that the network takes: it may refuse some values, as a loss does."""
     inputs = network.arguments.inputs
-    shapes, batch = [info.shape for info in inputs], batch_size(inputs) or 1
-
-    def sample(domain: Domain) -> Sample:
-        samples = SyntheticSamples(inputs_of_samples(inputs), domain=domain)
-        return next(iter(SampleBatches(samples, count=batch, batch=batch, shapes=shapes)))
-
-    return sample(
-        find_domain(lambda domain: list(module_outputs(network, sample(domain)).values()))
+    domain = find_domain(
+        lambda domain: list(module_outputs(network, _sample(inputs, domain)).values())
     )
+    return _sample(inputs, domain)
+
+
+def _sample(inputs: Sequence[TensorInfo], domain: Domain) -> Sample:
+    shapes, batch = [info.shape for info in inputs], batch_size(inputs) or 1
+    samples = SyntheticSamples(inputs_of_samples(inputs), domain=domain)
+    return next(iter(SampleBatches(samples, count=batch, batch=batch, shapes=shapes)))
 
 
 def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, NetworkItself]:
     captured = _read_file(request, path, TRACED if request.asked.dynamic_batch else None)
     refuse_bad_statistics(captured.graph)
-    graph = optimize(captured.graph)
+    refuse_bad_scales(captured.graph)
+    try:
+        graph = optimize(captured.graph.clone())
+    except EdgeconvError:
+        raise
+    except Exception:
+        _demand_that_it_runs(captured)  # a file that nothing runs may end in anything
+        raise
     refuse_other_than_numbers(graph)
-    oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
+    outputs = output_infos(graph)
+    oracle = onnx_oracle(captured.itself, input_infos(graph), outputs)
+    oracle = of_stated_shapes(oracle, outputs, path)
     return graph, NetworkItself(captured.itself, oracle, graph, Splits.none(graph))
+
+
+def _demand_that_it_runs(captured: CapturedFile) -> None:
+    """Run a file on ONNX Runtime, as it came.
+
+    Raises:
+        EdgeconvError: It does not run there.
+    """
+    graph = captured.graph
+    run = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
+    run(_sample(input_infos(graph), Domain.REAL))
 
 
 def _read_file(request: ResolvedRequest, path: Path, batch: int | None) -> CapturedFile:

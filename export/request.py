@@ -435,11 +435,6 @@ class ResolvedRequest:
         return resolved
 
     def _check_prequantized(self, existing: Precision) -> None:
-        if existing is Precision.INT16X8 and Format.TFLITE in self.formats:
-            raise UsageError(
-                "a network that is quantized to int16 already can only become ONNX",
-                hint="add --format onnx, or pass the float network",
-            )
         already = f"the network is quantized already, to {existing.value}"
         if self.quantization != QuantizeOptions(activation_type=self.quantization.activation_type):
             raise UsageError(

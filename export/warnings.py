@@ -16,7 +16,7 @@ from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.small_products import slow_small_products
-from edgeconv.export.target import caution, slow_int8
+from edgeconv.export.target import caution, slow_float16, slow_int8
 from edgeconv.export.verify.failure import OWN_SCALES
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
@@ -56,6 +56,9 @@ def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
         warning = caution(target, request.formats, request.precisions)
         if warning is not None:
             logger.warning("%s", warning)
+        slow = slow_float16(target, request.formats, request.precisions)
+        if slow is not None:
+            logger.warning(slow)
 
 
 def warn_of_small_products(

@@ -44,8 +44,15 @@ class Zeros:
 
     def may_differ(self, value: ir.Value) -> Mask:
         """For each element of ``value``, whether it may be other than zero."""
-        if value not in self._found:
-            self._found[value] = self._mask(value)
+        pending = [value]  # no recursion: a chain of nodes may be thousands long
+        while pending:
+            last = pending[-1]
+            if last in self._found:
+                pending.pop()
+            elif missing := [each for each in _read_for(last) if each not in self._found]:
+                pending += missing
+            else:
+                self._found[last] = self._mask(last)
         return self._found[value]
 
     def written_over(self, scatter: ir.Node) -> Mask:
@@ -125,3 +132,13 @@ class Zeros:
         graph = helper.make_graph([proto], "moved", [], [found], held)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)])
         return np.asarray(next(iter(ReferenceEvaluator(model).run(None, {}))), np.bool_)
+
+
+def _read_for(value: ir.Value) -> list[ir.Value]:
+    """The values whose elements decide which of ``value`` are zero."""
+    node = value.producer()
+    if node is None or node.domain or known_array(value) is not None:
+        return []
+    if node.op_type not in _OF_BOTH | _ZERO_AT_ZERO | _MOVES | {"Mul", "Pad", "Where"}:
+        return []
+    return [each for each in node.inputs if each is not None]

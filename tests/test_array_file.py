@@ -68,3 +68,12 @@ def test_scalars_and_objects_are_refused(tmp_path: Path) -> None:
     for name in "abc":
         with pytest.raises(DataError):
             open_arrays(tmp_path / f"{name}.npy")
+
+
+@pytest.mark.parametrize("order", ["True", "False"])
+def test_a_negative_shape(order: str, tmp_path: Path) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': {order}, 'shape': (-5, 3)}}\n".encode()
+    begin = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    (tmp_path / "x.npy").write_bytes(begin + bytes(60))
+    with pytest.raises(DataError, match=r"its shape is \[-5, 3\]"):
+        open_arrays(tmp_path / "x.npy")

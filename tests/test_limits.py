@@ -38,6 +38,16 @@ def test_a_limit_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
             UNPACKED_BYTES.check(1, "")
 
 
+def test_an_amount_that_no_limit_can_be_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LimitExceeded, match="no machine has as much"):
+        UNPACKED_BYTES.check(10**18, "it takes")
+    most = 10**18 - 1
+    with pytest.raises(LimitExceeded, match=f"set {UNPACKED_BYTES.variable}={most}"):
+        UNPACKED_BYTES.check(most, "it takes")
+    monkeypatch.setenv(UNPACKED_BYTES.variable, str(most))
+    UNPACKED_BYTES.check(most, "it takes")
+
+
 def test_a_document_of_gigabytes(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.touch()

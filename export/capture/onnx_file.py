@@ -18,17 +18,18 @@ from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.loop_shapes import state_loop_shapes
 from edgeconv.export.capture.old_opsets import convert_opset, opset_of
-from edgeconv.export.capture.read_onnx import MAX_PROTO_BYTES, read_onnx_file
+from edgeconv.export.capture.read_onnx import MAX_PROTO_BYTES, cause_of, read_onnx_file
 from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
 from edgeconv.export.capture.sizes import refuse_huge_values
 from edgeconv.export.capture.stated_types import misfit
 from edgeconv.export.capture.transposed_pads import state_pads
-from edgeconv.export.capture.well_formed import without_functions
-from edgeconv.export.fatal_sizes import refuse_fatal_sizes
+from edgeconv.export.fatal_inference import refuse_fatal_inference
+from edgeconv.export.large_ranges import can_propagate
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.proto_graphs import all_nodes
 from edgeconv.export.traits import Trait, operators
+from edgeconv.export.written_functions import without_functions
 from edgeconv.near_names import did_you_mean
 
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
@@ -98,8 +99,8 @@ def capture_file(
         _refuse_lost_statistics(proto, path)
         state_pads(proto, path)
         opened = _fix_shapes(proto, path, input_size, batch, stated or {}, traced, from_example)
-        refuse_fatal_sizes(proto, path, _inferred)
-        proto = without_functions(proto)
+        refuse_fatal_inference(proto, path, _inferred)
+        proto = without_functions(proto, path)
         if opset is None:
             proto = _raised(proto, min(liked_opset, highest_opset))
         proto = _convert_opset(proto, path, opset, highest_opset)
@@ -134,9 +135,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     except EdgeconvError:
         raise
     except Exception as error:
-        met: BaseException = error
-        while isinstance(met, ir.serde.SerdeError) and met.__cause__ is not None:
-            met = met.__cause__
+        met = cause_of(error)
         if met is error and not isinstance(met, UnicodeDecodeError):
             raise
         of_text = isinstance(met, (UnicodeDecodeError, TypeError))  # the latter of bytes
@@ -160,7 +159,9 @@ def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
     for at, node in own.items():
         identity = onnx.helper.make_node("Identity", node.input[:1], node.output)
         changed.graph.node[at].CopyFrom(identity)
-    inferred = onnx.shape_inference.infer_shapes(changed, strict_mode=True, data_prop=True)
+    inferred = onnx.shape_inference.infer_shapes(
+        changed, strict_mode=True, data_prop=can_propagate(changed)
+    )
     for at, node in own.items():
         inferred.graph.node[at].CopyFrom(node)
     return inferred

@@ -30,9 +30,10 @@ def own_copy(network: nn.Module) -> nn.Module:
     What only wraps a network is taken off: torch.compile, DataParallel, an average of weights.
 
     Raises:
-        UsageError: The module cannot be copied.
+        UsageError: The module cannot be copied, or has sparse weights.
     """
     network = unwrapped(network)
+    _refuse_sparse(network)
     if _is_exported(network):
         return network  # a copy would lose its mode, and nothing here changes it
     try:
@@ -79,10 +80,12 @@ def prepared(network: nn.Module) -> nn.Module:
     """Put a module of our own on the CPU, in float32 and into eval mode.
 
     Raises:
-        UsageError: It has no weights yet, or is one that torch.export made, in training mode.
+        UsageError: It has no weights yet or sparse ones, or is one that torch.export made, in
+            training mode.
         DataError: A parameter has a value that float32 cannot hold.
     """
     network = unwrapped(network)
+    _refuse_sparse(network)
     tensors = [*network.parameters(), *network.buffers()]
     if any(map(is_lazy, tensors)):
         raise UsageError(
@@ -107,6 +110,16 @@ def prepared(network: nn.Module) -> nn.Module:
         network = network.float()
     _to_eval(network)
     return network
+
+
+def _refuse_sparse(network: nn.Module) -> None:
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.layout is not torch.strided:
+            raise UsageError(
+                f"the weight {name!r} of {type(network).__name__} is stored as {tensor.layout}, "
+                "and files have dense weights only",
+                hint="store it by .to_dense(), and multiply by it with @",
+            )
 
 
 def _refuse_large(network: nn.Module) -> None:

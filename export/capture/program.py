@@ -19,7 +19,9 @@ from torch.export import ExportedProgram
 
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.arguments import Call
+from edgeconv.export.capture.size_expressions import is_of_sizes
 from edgeconv.export.capture.source import Source
+from edgeconv.export.quiet import quiet_python
 from edgeconv.model_args import ModelArgs
 from edgeconv.stand_in import refuse_stand_in
 
@@ -27,16 +29,8 @@ _OPERATORS = re.compile(
     r"(torch\.ops\.(aten|prims|higher_order|quantized_decomposed|torchvision|torchao)"
     r"(\.[A-Za-z]\w*){1,2}|torch\.sym_\w+|_?operator\.\w+|math\.\w+|torch\._check\w*)"
 )
-# Sizes are expressions that SymPy evaluates as Python.
-_SYMBOL = re.compile(r"Symbol\('\w+'(, \w+=True)*\)")
-_EXPRESSION = re.compile(r"[\w\s+*/(),<>=&|~-]*")
-_WORDS = re.compile(
-    r"[sufz]{1,2}\d+|\d+|Add|Mul|Pow|Rational|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|"
-    r"CeilToInt|FloorToInt|"
-    r"ModularIndexing|Where|ToFloat|TruncToInt|IntTrueDiv|FloatTrueDiv|PowByNatural|Eq|Ne|Lt|Le|"
-    r"Gt|Ge|And|Or|Not|Integer|int_oo|oo|True|False"
-)
 _MOST_BYTES = 2**32
+_SHOWN = 200  # characters
 
 
 def from_program(program: ExportedProgram, spec: str = "") -> Source:
@@ -82,12 +76,16 @@ def load_program(path: Path, args: ModelArgs) -> Source:
     refuse_stand_in(path, CaptureError)
     try:
         _refuse_code(path)
-        program = torch.export.load(path)
+        with quiet_python():  # it logs the traceback of what it meets, and raises another error
+            program = torch.export.load(path)
     except CaptureError:
         raise
     except Exception as error:  # torch.export.load raises many kinds for a damaged file
+        cause = first_line(error)
+        if "warnings above" in cause:
+            cause = "PyTorch cannot read its archive"
         raise CaptureError(
-            f"{path} is not a readable program: {first_line(error)}",
+            f"{path} is not a readable program: {cause}",
             hint="write it with torch.export.save, with this version of torch",
         ) from error
     return from_program(program, path.name)
@@ -147,12 +145,9 @@ def _check_graph(path: Path, graph: Any) -> None:
                 f"{path} calls {value!r}, which is not an operator of PyTorch",
                 hint="export the module that it was made of, or write it with PyTorch's operators",
             )
-        sizes = _SYMBOL.sub("s0", value)
-        if key == "expr_str" and not (
-            _EXPRESSION.fullmatch(sizes) and all(map(_WORDS.fullmatch, re.findall(r"\w+", sizes)))
-        ):
+        if key == "expr_str" and not is_of_sizes(value):
             raise CaptureError(
-                f"{path} has the size {value!r}, which is not an expression of sizes",
+                f"{path} has the size {value[:_SHOWN]!r}, which is not an expression of sizes",
                 hint="write it again with torch.export.save, with fixed shapes",
             )
 

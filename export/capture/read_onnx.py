@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import onnx
@@ -18,15 +19,18 @@ from edgeconv.export.capture.well_formed import (
     has_small_outside,
     make_well_formed,
 )
-from edgeconv.export.fatal_sizes import refuse_fatal_sizes
+from edgeconv.export.fatal_inference import refuse_fatal_inference
+from edgeconv.export.opset import MAX_OPSET
 from edgeconv.export.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.quiet import quiet_python
+from edgeconv.export.written_functions import refuse_endless_functions
 from edgeconv.stand_in import refuse_stand_in
 
 MAX_PROTO_BYTES = 2**31 - 1
 """The limit of protobuf for one message."""
 _WEIGHTS_NEED_NO_INPUT = 4  # the IR version
 _SCAN_OF_TODAY = 9  # the opset
+_IS_NUMBER = re.compile("[0-9]{1,18}", re.ASCII).fullmatch
 _MAKE_AGAIN = "make or copy it again"
 
 
@@ -57,8 +61,16 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         raise CaptureError(f"{path} is not a whole ONNX file", hint=_MAKE_AGAIN) from error
     if not proto.ir_version or not proto.HasField("graph"):
         raise CaptureError(f"{path} is not an ONNX file: it has no graph", hint=_MAKE_AGAIN)
+    if not proto.graph.output:
+        raise CaptureError(
+            f"{path} has no outputs, so there is nothing to compute",
+            hint="make it again with the results that are wanted among its outputs",
+        )
     refuse_damaged_constants(proto, path)
+    _refuse_opsets(proto, path)
     _refuse_ambiguous(proto, path)
+    refuse_endless_functions(proto, path)
+    _refuse_places(proto, path)
     try:
         with quiet_python():  # onnx-ir does not know sparse weights
             model = ir.from_proto(proto)
@@ -72,7 +84,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         changed = make_well_formed(proto) or changed
         changed = write_in_forms_that_run(proto.graph, opset_of(proto)) or changed
         _place_in_its_domain(proto)
-        refuse_fatal_sizes(proto, path, onnx.shape_inference.infer_shapes)
+        refuse_fatal_inference(proto, path, onnx.shape_inference.infer_shapes)
         proto = _with_shapes(proto, path)
         _check(proto)
         changed = correct_stated(proto, path) or changed
@@ -83,9 +95,28 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         if fault is not None:
             raise fault from error
         raise CaptureError(
-            f"{path} is not a valid ONNX file: {_one_line(error)}", hint=_remedy(str(error))
+            f"{path} is not a valid ONNX file: {_one_line(cause_of(error))}",
+            hint=_remedy(str(error)),
         ) from error
     return proto, changed
+
+
+def _refuse_opsets(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse a file that states two opsets of the standard, none, or one that is not known."""
+    stated = [item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")]
+    if len(set(stated)) > 1:
+        raise CaptureError(
+            f"{path} is not a valid ONNX file: it states opset {stated[0]} and opset {stated[1]}",
+            hint="make it again with one opset of the standard operators",
+        )
+    known = onnx.defs.onnx_opset_version()
+    wrong = [version for version in stated if not 0 < version <= known]
+    if wrong:
+        raise CaptureError(
+            f"{path} states opset {wrong[0]}, and onnx {onnx.__version__} has opsets 1 to {known}",
+            hint=f"make it anew with opset {MAX_OPSET}"
+            + (", or install a later onnx" if wrong[0] > 0 else ""),
+        )
 
 
 def _refuse_ambiguous(proto: onnx.ModelProto, path: Path) -> None:
@@ -185,6 +216,18 @@ def _shapeless(proto: onnx.ModelProto) -> list[str]:
     ]
 
 
+def _refuse_places(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse weights whose place in another file is not stated in numbers."""
+    for tensor in (each for graph in all_graphs(proto.graph) for each in graph.initializer):
+        for entry in tensor.external_data:
+            if entry.key in ("offset", "length") and not _IS_NUMBER(entry.value):
+                raise CaptureError(
+                    f"{path} is not a valid ONNX file: the {entry.key} of {tensor.name!r} in the "
+                    f"file of its weights is {entry.value!r}",
+                    hint=_MAKE_AGAIN,
+                )
+
+
 def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
     folder = path.resolve().parent
     if not (folder / str(tensor.location)).resolve().is_relative_to(folder):
@@ -192,9 +235,23 @@ def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
             f"{path} keeps weights outside its folder ({tensor.location}), which is not safe",
             hint="save the file again with its weights beside it",
         )
+    target = folder / str(tensor.location)
+    if target.exists() and not target.is_file():  # a pipe would never end
+        raise CaptureError(
+            f"{path} keeps weights in {str(tensor.location)!r}, which is not a file",
+            hint="save the file again with its weights beside it",
+        )
 
 
-def _one_line(error: Exception) -> str:
+def cause_of(error: Exception) -> BaseException:
+    """What onnx-ir met, in place of the error that it makes of it."""
+    met: BaseException = error
+    while isinstance(met, ir.serde.SerdeError) and met.__cause__ is not None:
+        met = met.__cause__
+    return met
+
+
+def _one_line(error: BaseException) -> str:
     """Return the checker's message on one line, without the empty names of nodes in it."""
     text = " ".join(str(error).partition("==> Context")[0].split())
     return text.replace("name: OpType", "OpType") or type(error).__name__

@@ -122,6 +122,24 @@ def untraceable(
             hint="export the network as it is before convert or quantize_dynamic, with "
             "--calibration, or with --precision int8-dynamic",
         )
+    scripted = [
+        (path, each)
+        for path, each in network.named_modules()
+        if isinstance(each, torch.jit.ScriptModule)
+    ]
+    if scripted:
+        path, layer = scripted[0]
+        return CaptureError(
+            f"{message}: its layer {own_name(path)!r} ({layer.original_name}) is a TorchScript "
+            "module, which has no Python to trace",
+            hint="make it without torch.jit.script and torch.jit.trace, or put the module that it "
+            "was scripted or traced from in its place",
+        )
+    if ".numpy() is not supported" in str(error):
+        return CaptureError(
+            f"{message}: it turns a tensor into a NumPy array{where}",
+            hint="compute with torch there; remove a hook that only looks at values",
+        )
     transform = _transform(network, inputs)
     if transform is not None:
         return CaptureError(

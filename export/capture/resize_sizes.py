@@ -14,6 +14,10 @@ from onnx import numpy_helper
 
 from edgeconv.errors import CaptureError, first_line
 from edgeconv.export.graph_edit import Array
+from edgeconv.export.large_ranges import can_propagate
+from edgeconv.limits import TENSOR_BYTES
+
+_ITEM_BYTES = 4  # of float32
 
 
 def state_sizes(proto: onnx.ModelProto, path: Path) -> None:
@@ -53,19 +57,28 @@ def _mend(
     factors = numpy_helper.to_array(constants[node.input[2]])
     shape = shapes.get(node.input[0])
     given = {item.name: item for item in node.attribute}
+    _refuse_factors(factors, node, path)
     if shape is None or factors.dtype != np.float32:
         return False
     axes = given["axes"].ints if "axes" in given else range(len(shape))
-    if len(axes) != len(factors):
-        return False
+    if (
+        factors.size != len(axes)
+        or factors.ndim == 0
+        or not all(-len(shape) <= axis < len(shape) for axis in axes)
+    ):
+        return False  # what does not fit is refused by name later
     before = np.array([shape[axis] for axis in axes], np.float32)
     after = np.floor(before * factors)
+    TENSOR_BYTES.check(
+        int(np.prod(after.astype(object))) * _ITEM_BYTES,
+        f"{path}: the result of {_name(node)} takes",
+    )
     if np.array_equal(after, np.floor(before.astype(float) * factors.astype(float))):
         return False
     by_sizes: Array = np.divide(after, before, dtype=np.float32)
     if not np.array_equal(by_sizes, factors):
         raise CaptureError(
-            f"{path}: {node.name or node.output[0]} (Resize) has a scale from which ONNX's shape "
+            f"{path}: {_name(node)} has a scale from which ONNX's shape "
             "inference and ONNX Runtime get different sizes",
             hint="state sizes in the place of scales",
         )
@@ -76,10 +89,30 @@ def _mend(
     return True
 
 
+def _refuse_factors(factors: Array, node: onnx.NodeProto, path: Path) -> None:
+    """ONNX Runtime reads a table as a list, of which ONNX infers shapes of its own."""
+    if factors.ndim > 1:
+        raise CaptureError(
+            f"{path}: {_name(node)} has scales of shape {list(factors.shape)}, and they are a list",
+            hint="state one scale for each dimension, in a tensor of one dimension",
+        )
+    wrong = factors[~(np.isfinite(factors) & (factors > 0))]
+    if wrong.size:
+        raise CaptureError(
+            f"{path}: {_name(node)} has a scale of {wrong.flat[0]}",
+            hint="state scales above zero, or sizes in the place of scales",
+        )
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return f"{node.name or node.output[0]} (Resize)"
+
+
 def _shapes(proto: onnx.ModelProto, path: Path) -> dict[str, list[int]]:
     """The shapes of the values that have a static one."""
+    data_prop = can_propagate(proto, path)
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=data_prop).graph
     except Exception as error:  # onnx raises its own kinds
         raise CaptureError(
             f"{path}: shapes do not fit together: {first_line(error)}",

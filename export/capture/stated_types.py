@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from edgeconv.errors import CaptureError, Notice, first_line
+from edgeconv.export.large_ranges import can_propagate
 from edgeconv.export.proto_graphs import all_graphs
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ def correct_stated(proto: onnx.ModelProto, path: Path) -> bool:
     Returns:
         Whether it was changed.
     """
+    data_prop = can_propagate(proto, path)
     try:
-        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=data_prop)
         return False
     except Exception as error:  # onnx raises kinds of its own
         if _CONTRADICTION not in str(error):
@@ -45,7 +47,7 @@ def correct_stated(proto: onnx.ModelProto, path: Path) -> bool:
         for output in graph.output:
             output.type.Clear()
     try:
-        found = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
+        found = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=data_prop)
     except Exception:  # the operators do not fit together either, which a later step says
         return False
     wrong = list(_corrected(proto, found))

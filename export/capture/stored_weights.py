@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.errors import CaptureError
 from edgeconv.export.graph_edit import Array, GraphEditor, describe, known_array
 
 _INTEGERS = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16, ir.DataType.UINT16}
@@ -22,14 +23,26 @@ def has_only_weights_stored(model: ir.Model) -> bool:
 
 
 def read_stored_weights(model: ir.Model) -> None:
-    """Write the weights of ``model`` as the reals that their integers mean, in place."""
+    """Write the weights of ``model`` as the reals that their integers mean, in place.
+
+    Raises:
+        CaptureError: Scales do not fit the weights.
+    """
     editor = GraphEditor(model.graph)
     for node in list(_dequantizers(model)):
         table = _table(node)
         result, graph = node.outputs[0], node.graph
         assert table is not None
         assert graph is not None
-        real = editor.constant(f"{result.name}_real", _real(node, table))
+        try:
+            reals = _real(node, table)
+        except (IndexError, ValueError) as error:  # NumPy's, where shapes do not fit
+            raise CaptureError(
+                f"{node.name or result.name} (DequantizeLinear) has scales or zero points that do "
+                f"not fit weights of {list(table.shape)} along its axis",
+                hint="make the file again, and look at the axis and the scales there",
+            ) from error
+        real = editor.constant(f"{result.name}_real", reals)
         source = node.inputs[0]
         gather = None if source is None or known_array(source) is not None else source.producer()
         if gather is None:

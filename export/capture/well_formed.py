@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnx.inliner
 from onnx import helper, numpy_helper
 
+from edgeconv.errors import CaptureError
 from edgeconv.export.proto_graphs import all_graphs
 from edgeconv.limits import TENSOR_BYTES
 
@@ -40,6 +40,7 @@ def make_well_formed(proto: onnx.ModelProto) -> bool:
         Whether anything had to be changed.
 
     Raises:
+        CaptureError: The places of a sparse weight are not within it.
         LimitExceeded: A sparse weight has too many elements.
     """
     changes = [
@@ -52,17 +53,6 @@ def make_well_formed(proto: onnx.ModelProto) -> bool:
     return any(changes)
 
 
-def without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """``proto`` with its functions written out where they are called; the converter drops them.
-
-    Raises:
-        Exception: Whatever onnx raises for functions that it cannot write out.
-    """
-    if not proto.functions:
-        return proto
-    return onnx.inliner.inline_local_functions(proto, convert_version=True)
-
-
 def _fill_sparse(graph: onnx.GraphProto) -> bool:
     """Write sparse weights with their zeros."""
     for sparse in graph.sparse_initializer:
@@ -70,9 +60,19 @@ def _fill_sparse(graph: onnx.GraphProto) -> bool:
         places = numpy_helper.to_array(sparse.indices)
         size = int(np.prod([int(dim) for dim in sparse.dims], dtype=object))
         TENSOR_BYTES.check(size * values.itemsize, f"the sparse weight {sparse.values.name!r} has")
+        if places.ndim == 2 and places.shape[1] == len(sparse.dims):
+            sides = np.array(sparse.dims)
+            fits = bool(((places >= 0) & (places < sides)).all())
+            places = np.ravel_multi_index(tuple(places.T), tuple(sparse.dims)) if fits else places
+        else:
+            fits = places.ndim == 1 and bool(((places >= 0) & (places < size)).all())
+        if not fits or places.shape != values.shape:
+            raise CaptureError(
+                f"the places of the sparse weight {sparse.values.name!r} are not one for each "
+                f"value within {list(sparse.dims)}",
+                hint="make the file again",
+            )
         whole = np.zeros(size, values.dtype)
-        if places.ndim == 2:
-            places = np.ravel_multi_index(tuple(places.T), tuple(sparse.dims))
         whole[places] = values
         whole = whole.reshape(tuple(sparse.dims))
         graph.initializer.append(numpy_helper.from_array(whole, sparse.values.name))

@@ -16,8 +16,10 @@ import onnx
 from onnx import numpy_helper
 
 from edgeconv.errors import DataError
-from edgeconv.export.fatal_sizes import refuse_fatal_sizes
+from edgeconv.export.fatal_inference import refuse_fatal_inference
 from edgeconv.export.inspect.dtypes import size_of
+from edgeconv.export.large_ranges import can_propagate
+from edgeconv.export.written_functions import refuse_endless_functions
 from edgeconv.stand_in import refuse_stand_in
 
 logger = logging.getLogger(__name__)
@@ -102,6 +104,7 @@ def read_model(data: bytes, path: Path) -> Model:
         raise DataError(
             f"{path} is not an ONNX file: it has no graph", hint="name an .onnx or .tflite file"
         )
+    refuse_endless_functions(proto, path)
     opsets = {_text(entry.domain): entry.version for entry in proto.opset_import}
     opsets.setdefault("", opsets.pop("ai.onnx", 1))
     producer = f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip()
@@ -199,14 +202,21 @@ def _external_bytes(model: Model, name: str, tensor: onnx.TensorProto, path: Pat
     """The size of a tensor that is stored in another file, which is not opened."""
     entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
     folder = path.parent.resolve()
-    target = (folder / entries.get("location", "")).resolve()
+    try:
+        target = (folder / entries.get("location", "")).resolve()
+        there = target.is_file()
+    except (OSError, ValueError) as error:  # too long a name, or one with a NUL in it
+        raise DataError(
+            f"{path} is damaged: the name of the file of {name!r} is none",
+            hint="make or copy it again",
+        ) from error
     if not target.is_relative_to(folder) or target == folder:
         raise DataError(
             f"{path} keeps the constant {name!r} outside its folder, in "
             f"{entries.get('location', '')!r}",
             hint="move that file beside the model, and write its new place into the model",
         )
-    if not target.is_file():
+    if not there:
         raise DataError(
             f"{path} keeps the constant {name!r} in {target}, which is not there",
             hint="copy that file too, beside the model",
@@ -259,8 +269,8 @@ def _infer(model: Model, proto: onnx.ModelProto) -> None:
                 dim.dim_value = 1
     _drop_large(graph)
     try:
-        refuse_fatal_sizes(proto, "the file", onnx.shape_inference.infer_shapes)
-        graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+        refuse_fatal_inference(proto, "the file", onnx.shape_inference.infer_shapes)
+        graph = onnx.shape_inference.infer_shapes(proto, data_prop=can_propagate(proto)).graph
     except Exception as error:  # it raises bare C++ exceptions of many kinds
         logger.debug("shape inference failed: %s", error)
         model.notes.append("shapes could not be inferred")

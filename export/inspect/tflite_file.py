@@ -135,7 +135,8 @@ def _computed_at_load(graph: Graph) -> set[int]:
     return {
         index
         for operator in graph.operators
-        if operator.name == "DEQUANTIZE" and graph.tensors[operator.inputs[0]].stored is not None
+        if operator.name == "DEQUANTIZE"
+        and any(graph.tensors[read].stored is not None for read in operator.inputs[:1])
         for index in operator.outputs
     }
 

@@ -15,6 +15,7 @@ from edgeconv.export.passes.assigned_parts import AssignedParts
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
 from edgeconv.export.passes.constants_second import ConstantsSecond
+from edgeconv.export.passes.empty_values import EmptyValues
 from edgeconv.export.passes.finish import NameNodes, PartBodyOutputs, StateVersions
 from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
@@ -50,6 +51,7 @@ def float_steps() -> tuple[Step, ...]:
     """What is done to every float graph, whatever precisions are made of it."""
     return (
         Step(NameNodes(), "first: what is folded would number the nodes without a name"),
+        Step(EmptyValues(), "before Simplify, which computes what reads nothing else"),
         Step(Simplify(), "before the rewrites, which know the forms that it leaves"),
         Step(Sequences(), "after Simplify, which computes the positions; it runs Simplify again"),
         Step(

@@ -6,12 +6,16 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Precision
 from edgeconv.errors import CaptureError
-from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
+from edgeconv.export.graph_edit import IN_FLOAT, GraphEditor, describe, only_consumer
 from edgeconv.export.passes.steps import NodePass, Step, run
 from edgeconv.export.traits import Trait, operators
 
 _VIEWS = operators(Trait.VIEWS) | {"Transpose"}
 _OUTPUT_DTYPE_OPSET = 21
+_IN_INT16 = operators(Trait.WEIGHTED | Trait.MOVES | Trait.POOLS) | {
+    *("QuantizeLinear", "DequantizeLinear", "Add", "Sub", "Mul", "Max", "Min", "Relu", "Clip")
+}
+"""What the lowering writes as one kernel that there is in int16 too."""
 _BY_ACTIVATION = {
     ir.DataType.INT8: Precision.INT8,
     ir.DataType.UINT8: Precision.INT8,
@@ -46,6 +50,13 @@ def existing_precision(model: ir.Model, name: str) -> Precision | None:
             hint="quantize all of them to int8, to uint8 or to int16",
         )
     return found.pop()
+
+
+def mark_float_of_int16(model: ir.Model) -> None:
+    """Let the lowering compute in float what TFLite has no int16 form of, in a graph of int16."""
+    for node in model.graph:
+        if node.op_type not in _IN_INT16:
+            node.meta[IN_FLOAT] = "TFLite has no int16 form of it"
 
 
 def state_pooled_scales(model: ir.Model) -> None:

@@ -22,6 +22,7 @@ from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
 from edgeconv.export.precision.int16_islands import with_islands
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, widen
 from edgeconv.export.precision.int16x8_tflite import widen_graph, widen_islands
+from edgeconv.export.precision.prequantized import mark_float_of_int16
 from edgeconv.export.precision.transforms import with_exact_transforms
 from edgeconv.export.quantize import QuantizedModel, apply_io
 from edgeconv.export.quantize.float_layers import with_float_layers
@@ -127,6 +128,10 @@ def make_variant(
         return _on_pictures(_widened(graph, quantized, io), quantized.entrance)
     model, with_io = quantized.model, apply_io(quantized.model, io)
     finish: Callable[[Graph], tuple[str, ...]] = _unchanged
+    if existing is Precision.INT16X8:
+        for each in (model, with_io):
+            mark_float_of_int16(each)
+        finish = widen_islands
     if quantized.int16:
         refuse_lost_bounds(graph, quantized.int16)
         model, with_io = (

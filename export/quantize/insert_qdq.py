@@ -101,7 +101,7 @@ class _Inserter:
             if node in plan.float_fallback:
                 self._saturate_constants(node)
                 if plan.float_fallback[node] == KEPT:
-                    node.meta[IN_FLOAT] = True
+                    node.meta[IN_FLOAT] = KEPT
                 continue
             operator = OPERATORS[node.op_type]
             if operator.kind is Kind.WEIGHTED:

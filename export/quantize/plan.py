@@ -422,8 +422,13 @@ def fused_output(value: ir.Value) -> ir.Value:
     return value
 
 
+_TWO_ACTIVATIONS = "it multiplies two activations, and int8 products take a constant weight"
+
+
 def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
     """Why ``node`` cannot run in integers; empty if it can."""
+    if operator is None and node.op_type == "Attention":
+        return _TWO_ACTIVATIONS  # written out as of older opsets, both of its products are in float
     if operator is None:
         return "int8 is not implemented for this operator"
     if node.outputs[0].dtype != ir.DataType.FLOAT:
@@ -453,7 +458,7 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
 def _reason_of_computed_weights(node: ir.Node) -> str:
     second = node.inputs[1]
     if node.op_type in ("MatMul", "Gemm") and second is not None and not is_constant(second):
-        return "it multiplies two activations, and int8 products take a constant weight"
+        return _TWO_ACTIVATIONS
     return "its weight or bias is computed by the network"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.graph_edit import is_empty
 from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.tflite.builder import (
     FLOAT,
@@ -127,11 +128,6 @@ def _all_empty(node: ir.Node, builder: Builder) -> bool:
         if nothing:
             builder.bind(value, nothing_of(value))
     return bool(empty) and all(empty)
-
-
-def is_empty(value: ir.Value) -> bool:
-    """Whether ``value`` is known to have no elements."""
-    return value.shape is not None and value.shape.is_static() and 0 in value.shape.numpy()
 
 
 def nothing_of(value: ir.Value) -> Constant:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
 from edgeconv.export.cut_places import part_before
-from edgeconv.export.graph_edit import IN_FLOAT, KEPT, only_consumer
+from edgeconv.export.graph_edit import IN_FLOAT, only_consumer
 from edgeconv.export.image_input import OUTSIDE
 from edgeconv.export.layouts import layout_of
 from edgeconv.export.tflite.builder import (
@@ -313,7 +313,7 @@ class _Lowering:
     def _wanted(self, node: ir.Node, found: Rule) -> Quantization:
         """The quantization of a node's result, if the node runs in integers."""
         if IN_FLOAT in node.meta:
-            raise NoIntegerForm(KEPT)
+            raise NoIntegerForm(str(node.meta[IN_FLOAT]))
         data = [
             (value, held)
             for value in node.inputs

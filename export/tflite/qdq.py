@@ -67,10 +67,11 @@ def tensor_quantization(node: ir.Node, builder: Builder) -> Quantization:
         return WideQuantization.of_int16(float(scale.reshape(-1)[0]))
     if scale.size != 1 or dtype not in (INT8, UINT8):
         kind = dtype.name if scale.size == 1 else "per-channel"
-        raise UnsupportedOperator(
-            f"{title(node)}: {kind} activations have no TFLite form",
-            hint="quantize activations per tensor to int8 or uint8",
-        )
+        remedy = "quantize activations per tensor to int8 or uint8"
+        if dtype == INT16:
+            kind = "int16 (zero point other than 0)"
+            remedy += ", or to int16 symmetrically"
+        raise UnsupportedOperator(f"{title(node)}: {kind} activations have no TFLite form", remedy)
     shift = SHIFT if dtype == UINT8 else 0
     return Quantization(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - shift)
 

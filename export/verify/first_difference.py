@@ -89,7 +89,9 @@ def _compare(
 
 
 def _difference(expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
-    """The error over the range of what is finite; infinity where a NaN or infinity differs."""
+    """The error over the range of what is finite; infinity where shape or other numbers differ."""
+    if expected.shape != found.shape:
+        return float("inf")
     finite = np.isfinite(expected)
     if not np.array_equal(expected[~finite], found[~finite], equal_nan=True):
         return float("inf")

@@ -15,6 +15,7 @@ from torch import nn
 
 from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import (
+    OPEN,
     REFERENCE_NAME,
     Bundle,
     Manifest,
@@ -46,6 +47,11 @@ from edgeconv.metrics import relative_error, stacked
 
 # On other memory the same sums may be added in another order, and rounded otherwise.
 _LARGEST_NOISE = 1e-3
+_DENSE = {
+    "nested": "torch.nested.to_padded_tensor",
+    "quantized": ".dequantize()",
+    "sparse": ".to_dense()",
+}
 _DRAWN = RANDOM | {"Dropout"}  # in training mode
 
 NamedArrays = Mapping[str, npt.NDArray[Any]]
@@ -78,6 +84,11 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
                 f"{name_of(network)} fails on an input of {shapes}{_place(error)}: {first}",
                 hint=_remedy(network, first),
             ) from error
+        except SystemExit as error:
+            raise UsageError(
+                f"{name_of(network)} ends Python{_place(error)}: {first_line(error)}",
+                hint="let forward return there, and see why it does not",
+            ) from error
     named = named_outputs(result)
     for name, tensor in named.items():
         if tensor.is_complex():
@@ -86,9 +97,17 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
                 "files have real numbers only",
                 hint="return torch.view_as_real of it, or its .abs() and .angle()",
             )
+        if tensor.is_nested or tensor.is_quantized or tensor.layout is not torch.strided:
+            kind = "quantized" if tensor.is_quantized else "sparse"
+            kind = "nested" if tensor.is_nested else kind
+            raise CaptureError(
+                f"the output {name!r} of {name_of(network)} is a {kind} tensor, and files have "
+                "dense ones of numbers only",
+                hint=f"return {_DENSE[kind]} of it",
+            )
     # NumPy has no bfloat16, and float32 has all of its numbers.
     return {
-        name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy().copy()
+        name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().numpy().copy()
         for name, tensor in named.items()
     }
 
@@ -132,7 +151,7 @@ def _relative(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     return relative_error(*(np.nan_to_num(each.astype(np.float64)) for each in (expected, got)))
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     place = SourceLine.of_error(error)
     return "" if place is None else f" at {place}"
 
@@ -196,6 +215,34 @@ def onnx_oracle(
                 "it has for these types",
             ) from error
     return lambda sample: runner.run(sample)
+
+
+def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> Oracle:
+    """``run``, whose results have to have the shapes that the graph was captured with.
+
+    ONNX's shape inference and ONNX Runtime may differ on what the standard does not allow.
+
+    Args:
+        run: Runs the file.
+        outputs: The outputs of the captured graph.
+        path: The file, for the message.
+    """
+
+    def checked(sample: Sample) -> Outputs:
+        results = run(sample)
+        for info, result in zip(outputs, results, strict=True):
+            # A size that depends on the values is open.
+            known = zip(info.shape, result.shape, strict=False)
+            if result.ndim != len(info.shape) or any(a not in (b, OPEN) for a, b in known):
+                raise CaptureError(
+                    f"{path}: ONNX Runtime computes the output {info.name!r} of shape "
+                    f"{list(result.shape)}, and by the standard it is {list(info.shape)}",
+                    hint="look for an operator before it whose inputs are not as the standard "
+                    "says, or export the part before with --cut-outputs",
+                )
+        return results
+
+    return checked
 
 
 def save_reference(path: Path, reference: Reference) -> None:

@@ -216,3 +216,19 @@ def test_padded_values_that_overlap_are_no_parts() -> None:
     lifted = [*PAD[:1], helper.make_node("Pad", ["b", "pb", "one"], ["d"])]
     nodes = [*lifted, helper.make_node("Add", ["c", "d"], ["y"])]
     assert parts(nodes, (1, 3, 3), **PADS, one=np.float32(1)) is None
+
+
+def test_a_join_behind_a_chain_of_thousands() -> None:
+    """Python's own limit of recursion was one of the depth of networks."""
+    count = 2000
+    steps = [
+        helper.make_node("Tanh" if at % 2 else "Neg", [f"s{at}"], [f"s{at + 1}"])
+        for at in range(count)
+    ]
+    steps[0].input[0] = "a"
+    widen = helper.make_node("Pad", [f"s{count}", "pads"], ["left"])
+    other = helper.make_node("Pad", ["b", "others"], ["right"])
+    ends = [widen, other, helper.make_node("Add", ["left", "right"], ["y"])]
+    found = parts([*steps, *ends], (1, 3, 3), pads=[0, 0, 0, 0, 1, 0], others=[0, 2, 0, 0, 0, 0])
+    assert found is not None
+    np.testing.assert_array_equal(found.labels[0, :, 0], [0, 0, 1])

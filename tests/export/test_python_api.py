@@ -21,6 +21,7 @@ from edgeconv.errors import CaptureError, DataError, MismatchedData, UsageError
 from edgeconv.export import Preprocessing, QuantizeOptions, RangeMethod, export
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.data.objects import as_array, object_samples
+from edgeconv.export.quiet import quiet_python
 from edgeconv.export.request import ExportRequest
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import randomize_, structured_input
@@ -146,6 +147,13 @@ def test_modules_that_cannot_be_exported() -> None:
         resolve(nn.Linear(2, 2, device="meta"), args={}, input_size=None, weights=None)
     with pytest.raises(UsageError, match=r"lazy layers .* without weights\nhint: run it"):
         resolve(nn.Sequential(nn.LazyLinear(2)), args={}, input_size=None, weights=None)
+    with quiet_python():
+        sparse = torch.eye(2).to_sparse(), torch.eye(2).to_sparse_csr()  # it warns of a beta
+    for stored in sparse:
+        network = nn.Identity()
+        network.register_buffer("w", stored)
+        with pytest.raises(UsageError, match=r"'w' of Identity is stored as torch\.sparse.*\nhint"):
+            resolve(network, args={}, input_size=None, weights=None)
 
 
 def test_onnx_models_in_memory_are_exported(tmp_path: Path) -> None:

@@ -94,7 +94,6 @@ def test_a_prequantized_network_has_its_own_precision() -> None:
 @pytest.mark.parametrize(
     ("options", "existing", "message"),
     [
-        ({}, INT16, "can only become ONNX\nhint: add formats=..onnx"),
         (
             {"quantization": QuantizeOptions(range_method=RangeMethod.MSE)},
             INT8,

@@ -1,9 +1,7 @@
-"""Assignment of known values under a boolean mask, which becomes Where, and diagonals in einsum."""
+"""Assignment of known values under a boolean mask, which becomes Where, and writing by indices."""
 
 from __future__ import annotations
 
-import string
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -157,47 +155,6 @@ def _index_reduce(
     return _scatter_reduce(x, dim, index, source, reduce, include_self=include_self)
 
 
-def _einsum(equation: str, operands: Sequence[torch.Tensor], *, path: Any = None) -> torch.Tensor:
-    terms, result = _explicit(equation)
-    narrowed = [_without_repeats(*pair) for pair in zip(terms, operands, strict=True)]
-    equation = ",".join(term for term, _ in narrowed) + "->" + result
-    return torch.einsum(equation, *(operand for _, operand in narrowed))
-
-
-def _explicit(equation: str) -> tuple[list[str], str]:
-    """The subscripts of the operands and of the result, without spaces."""
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    if not arrow:
-        once = [letter for letter in string.ascii_letters if left.count(letter) == 1]
-        right = ("..." if "..." in left else "") + "".join(sorted(once))
-    return left.split(","), right
-
-
-def _without_repeats(term: str, operand: torch.Tensor) -> tuple[str, torch.Tensor]:
-    """Take the diagonal of dimensions that have one name."""
-    repeated = next((letter for letter in term if letter.isalpha() and term.count(letter) > 1), "")
-    if not repeated:
-        return term, operand
-    # With an ellipsis as as many dots as it has dimensions, each character is a dimension.
-    letters = term.replace("...", "")
-    named = term.replace("...", "." * (operand.dim() - len(letters)))
-    first = named.index(repeated)
-    second = named.index(repeated, first + 1)
-    size = operand.shape[first]
-    rest = [axis for axis in range(operand.dim()) if axis not in (first, second)]
-    square = operand.permute(*rest, first, second).flatten(-2)
-    diagonal = square[..., :: size + 1]
-    kept = "".join(named[axis] for axis in rest)
-    if "." in kept:
-        kept = kept.replace("." * kept.count("."), "...")
-    return _without_repeats(kept + repeated, diagonal)
-
-
-def _has_diagonal(equation: str, operands: Sequence[torch.Tensor], *, path: Any = None) -> bool:
-    terms, _ = _explicit(equation)
-    return any(len(set(term) - {"."}) < len(term.replace(".", "")) for term in terms)
-
-
 TABLE: Table = {
     _aten.index_put.default: Translation(_put, _needs_translation),
     _aten.masked_scatter.default: Translation(_scattered, _is_known),
@@ -207,5 +164,4 @@ TABLE: Table = {
     _aten.index_reduce.default: Translation(_index_reduce),
     _aten.scatter.reduce: Translation(_reduced),
     _aten.scatter.value_reduce: Translation(_reduced),
-    _aten.einsum.default: Translation(_einsum, _has_diagonal),
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from edgeconv.export.capture.translations.table import Table, Translation
@@ -72,8 +70,17 @@ def _with_running_statistics(
     )
 
 
-def _without_changes(*args: Any) -> tuple[torch.Tensor, ...]:
-    return _with_running_statistics(*args)[:3]
+def _without_changes(
+    x: torch.Tensor,
+    weight: Statistics,
+    bias: Statistics,
+    running_mean: Statistics,
+    running_var: Statistics,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[torch.Tensor, ...]:
+    return _by_own_statistics(x, weight, bias, training, momentum, eps)
 
 
 def _trains(
@@ -92,6 +99,7 @@ def _trains(
 TABLE: Table = {
     # PyTorch turns the first into one of the others before it looks for translations.
     _aten.batch_norm.default: Translation(_batch_norm, _trains),
+    _aten.native_batch_norm.default: Translation(_without_changes, _trains),
     _aten._native_batch_norm_legit.no_stats: Translation(_by_own_statistics),
     _aten._native_batch_norm_legit.default: Translation(_without_changes, _trains),
     _aten._native_batch_norm_legit_functional.default: Translation(

@@ -1,4 +1,4 @@
-"""Elementwise functions: erfinv, logaddexp, log1p, expm1, and rrelu outside training."""
+"""Elementwise functions: erfinv, logaddexp, log1p, expm1, logsigmoid, rrelu outside training."""
 
 from __future__ import annotations
 
@@ -77,6 +77,20 @@ def expm1(x: torch.Tensor) -> torch.Tensor:
     return half.tanh() * (root * root + 1)
 
 
+def _log_sigmoid(x: torch.Tensor) -> torch.Tensor:
+    """log(1 / (1 + exp(-x))), as PyTorch's kernel has it.
+
+    The exporter writes the logarithm of a Sigmoid, which in ONNX Runtime is off by 1e-7 and is
+    never below 3e-8: at -100 its logarithm is -17.
+    """
+    return x.clamp(max=0) - log1p(x.abs().neg().exp())
+
+
+def _log_sigmoid_forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same with the buffer that only a derivative reads, which is empty here."""
+    return _log_sigmoid(x), x.new_zeros(0)
+
+
 def logaddexp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """log(exp(x) + exp(y)); the exporter's own translation overflows from 89 on."""
     # Equal infinities have no difference.
@@ -132,6 +146,8 @@ TABLE: Table = {
     _aten.special_log1p.default: Translation(log1p, _is_float),
     _aten.erfinv.default: Translation(_erfinv),
     _aten.special_erfinv.default: Translation(_erfinv),
+    _aten.log_sigmoid.default: Translation(_log_sigmoid),
+    _aten.log_sigmoid_forward.default: Translation(_log_sigmoid_forward),
     _aten.logaddexp.default: Translation(logaddexp),
     _aten.logaddexp2.default: Translation(_logaddexp2),
     _aten.special_xlog1py.default: Translation(_xlog1py),

@@ -182,7 +182,7 @@ class NewGraph:
         if frame.origin:
             copy.meta[ORIGIN] = frame.origin
         if IN_FLOAT in node.meta:
-            copy.meta[IN_FLOAT] = True
+            copy.meta[IN_FLOAT] = node.meta[IN_FLOAT]
         self._infer(copy, frame.opsets)
         if is_dequantize(node) or not fold_node(copy, self._builder, frame.opsets.get("", 20)):
             self._nodes.append(copy)

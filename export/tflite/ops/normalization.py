@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+import onnx_ir as ir
 
+from edgeconv.export.graph_edit import known_array
 from edgeconv.export.tflite.builder import FLOAT, Stored
 from edgeconv.export.tflite.emit.affine import per_channel_affine
 from edgeconv.export.tflite.emit.arithmetic import Arithmetic
@@ -18,11 +20,16 @@ from edgeconv.export.tflite.layout import (
     identity,
     permuted,
 )
+from edgeconv.export.tflite.legalize.call import Call
+from edgeconv.export.tflite.legalize.decompose import Decomposer
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.tflite.registry import Integer, decomposition_of, operator
 
 LARGEST_RANK = 5
 """The most dimensions that every runtime broadcasts over."""
+
+LONG_ROW = 4096
+"""The most elements along an axis of which one mean is nearly as exact as ONNX Runtime's."""
 
 
 @operator(
@@ -78,6 +85,57 @@ def exactly_centered(steps: Arithmetic, x: Tensor, axes: Sequence[int]) -> Tenso
     return _centered(steps, _centered(steps, x, axes), axes)
 
 
+def _written_out(call: Call) -> bool:
+    """Whether a Sub takes off the mean of what a variance over the same axes is then taken of."""
+    x, mean = call.node.inputs
+    taken = _reduced(mean)
+    if taken is None or x is None or x is not taken.inputs[0] or x.dtype != ir.DataType.FLOAT:
+        return False
+    before = x.producer()
+    if before is not None and before.op_type == "Sub" and _reduced(before.inputs[1]) is not None:
+        return False  # it is the second mean
+    squares = [user for user in call.node.outputs[0].consumers() if _squares(user)]
+    means = [_reduced(user.outputs[0]) for square in squares for user in _readers(square)]
+    return any(each is not None and _axes(each) == _axes(taken) for each in means)
+
+
+def _readers(node: ir.Node) -> Sequence[ir.Node]:
+    return [*node.outputs[0].consumers()]
+
+
+def _reduced(value: ir.Value | None) -> ir.Node | None:
+    """The ReduceMean with known axes, which stay with a size of 1, that made ``value``."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type != "ReduceMean" or node.attributes.get_int("keepdims", 1) != 1:
+        return None
+    return node if _axes(node) is not None else None
+
+
+def _axes(node: ir.Node) -> frozenset[int] | None:
+    x, stated = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    known = None if stated is None else known_array(stated)
+    if known is None or x is None or x.shape is None:
+        return None
+    return frozenset(int(axis) % len(x.shape) for axis in known.reshape(-1))
+
+
+def _squares(node: ir.Node) -> bool:
+    if node.op_type == "Mul":
+        return node.inputs[0] is node.inputs[1]
+    power = known_array(node.inputs[1]) if node.op_type == "Pow" and node.inputs[1] else None
+    return power is not None and bool(np.all(power == 2))
+
+
+@decomposition_of("Sub", when=_written_out)
+def centered_again(f: Decomposer) -> list[ir.Value]:
+    """The same as in a normalization that is one operator: see :func:`exactly_centered`."""
+    taken = _reduced(f.node.inputs[1])
+    assert taken is not None
+    centered = f("Sub", f.input(0), f.input(1))
+    axes = sorted(_axes(taken) or ())
+    return [f("Sub", centered, f("ReduceMean", centered, axes))]
+
+
 @operator("LayerNormalization")
 def layer_normalization(ctx: NodeLowering) -> None:
     """(x - mean) / sqrt(variance + epsilon) over the last axes, times scale, plus bias.
@@ -91,7 +149,8 @@ def layer_normalization(ctx: NodeLowering) -> None:
     steps = Arithmetic(ctx)
     axes = [perm.index(axis) for axis in range(first, rank)]
     epsilon = ctx.attributes.get_float("epsilon", 1e-5)
-    result = standardized(steps, ctx.tensor(0, perm), axes, epsilon)
+    is_long = len(axes) > 1 or shape[-1] > LONG_ROW
+    result = standardized(steps, ctx.tensor(0, perm), axes, epsilon, exactly=is_long)
     result = steps("MUL", result, _along(ctx, 1, perm))
     if ctx.has(2):
         result = steps("ADD", result, _along(ctx, 2, perm))

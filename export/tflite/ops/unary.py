@@ -128,7 +128,6 @@ FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
     "Softplus": _softplus,
     "Shrink": _shrink,
     "Softsign": lambda f: f("DIV", f.x, f("ADD", f("ABS", f.x), 1.0)),
-    "Tan": lambda f: f("DIV", f("SIN", f.x), f("COS", f.x)),
 }
 
 

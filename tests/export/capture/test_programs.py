@@ -140,6 +140,20 @@ def test_what_is_no_program(tmp_path: Path) -> None:
         load_program(tmp_path / "net.pt2", {})
 
 
+def test_a_damaged_program_prints_nothing(
+    file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """PyTorch logs a traceback, and raises an error that says to look at it."""
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(file) as whole, zipfile.ZipFile(path, "w") as damaged:
+        for name in whole.namelist():
+            version = name.endswith(".data/version")
+            damaged.writestr(name, b"none" if version else whole.read(name))
+    with pytest.raises(CaptureError, match="not a readable program: PyTorch cannot read"):
+        load_program(path, {})
+    assert capfd.readouterr() == ("", "")
+
+
 class Mean(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.reshape(x.shape[0], -1).mean(1, keepdim=True) + x.shape[2] ** 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,3 +198,57 @@ def test_a_list_of_modules_has_no_forward() -> None:
         module_outputs(nn.ModuleList([nn.ReLU()]), (X,))
     assert " at " not in caught.value.message
     assert caught.value.hint == "pass a module that has a forward, such as one of those in it"
+
+
+def test_a_scripted_layer_is_named() -> None:
+    network = nn.Sequential(nn.Linear(6, 6), torch.jit.script(nn.Linear(6, 6)))
+    with pytest.raises(CaptureError, match=r"its layer '1' \(Linear\) is a TorchScript module"):
+        capture_module(network, (X,), ("y",), 20)
+
+
+def test_a_hook_that_looks_at_values_is_shown() -> None:
+    network = nn.Sequential(nn.Linear(6, 6))
+    network[0].register_forward_hook(lambda module, given, made: np.abs(made.numpy()) and None)
+    with pytest.raises(CaptureError, match=rf"into a NumPy array .*{HERE}:\d+") as caught:
+        capture_module(network, (X,), ("y",), 20)
+    assert "remove a hook" in caught.value.hint
+
+
+class Returning(nn.Module):
+    """Returns what a function makes of its weight and its input."""
+
+    def __init__(self, function: Callable[[torch.Tensor, torch.Tensor], object]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 2))
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.function(self.weight, x)
+
+
+def test_a_weight_may_be_an_output() -> None:
+    made = module_outputs(Returning(lambda weight, x: (x, weight)), (X,))
+    np.testing.assert_array_equal([*made.values()][1], np.ones((2, 2)))
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of prototypes
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [
+        ("nested", lambda weight, x: torch.nested.nested_tensor([x[0], x[0, :2]])),
+        ("quantized", lambda weight, x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)),
+        ("sparse", lambda weight, x: x[0].to_sparse()),
+    ],
+)
+def test_outputs_that_are_not_dense(
+    kind: str, function: Callable[[torch.Tensor, torch.Tensor], object]
+) -> None:
+    with pytest.raises(CaptureError, match=f"of Returning is a {kind} tensor") as caught:
+        module_outputs(Returning(function), (X,))
+    assert caught.value.hint.startswith("return ")
+
+
+def test_a_network_that_exits_is_shown_its_line() -> None:
+    network = Returning(lambda weight, x: sys.exit("no license"))
+    with pytest.raises(UsageError, match=rf"ends Python at .*{HERE}:\d+ .*: no license"):
+        module_outputs(network, (X,))

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edgeconv.bundle import Layout
-from edgeconv.errors import CaptureError
+from edgeconv.errors import CaptureError, EdgeconvError
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.passes import optimize
 from edgeconv.export.tflite import lower
@@ -65,3 +66,36 @@ def test_a_factor_that_sizes_cannot_say_is_refused_by_name(tmp_path: Path) -> No
     with pytest.raises(CaptureError, match=r"shrink \(Resize\) has a scale") as caught:
         capture_file(tmp_path / "net.onnx", None, input_size=None, batch=None)
     assert caught.value.hint == "state sizes in the place of scales"
+
+
+@pytest.mark.parametrize(
+    ("factors", "axes", "said"),
+    [
+        pytest.param([[0.7]] * 4, None, r"scales of shape \[4, 1\]", id="a table"),
+        pytest.param([[1, 1, 0.7, 0.7]], None, r"scales of shape \[1, 4\]", id="a row"),
+        pytest.param(0.7, None, "scales", id="a scalar"),
+        pytest.param([0.7, 0.7], None, "scales", id="too few"),
+        pytest.param([0.7], [9], "axis value: 9", id="no such axis"),
+        pytest.param([1, 1, -1, 1], None, "a scale of -1.0", id="below zero"),
+        pytest.param([1, 1, np.nan, 1], None, "a scale of nan", id="no number"),
+        pytest.param([1, 1, 1e30, 1], None, "the result of .* takes", id="huge"),
+    ],
+)
+def test_factors_that_do_not_fit(
+    factors: object, axes: list[int] | None, said: str, tmp_path: Path
+) -> None:
+    """ONNX Runtime reads a table as a list, of which ONNX infers other sizes."""
+    attributes = {} if axes is None else {"axes": axes}
+    graph = helper.make_graph(
+        [helper.make_node("Resize", ["x", "", "scales"], ["y"], name="shrink", **attributes)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 2, 10, 10))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(factors, np.float32), "scales")],
+    )
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "net.onnx")
+    with pytest.raises(EdgeconvError, match=said) as caught:
+        capture_file(tmp_path / "net.onnx", None, input_size=None, batch=None)
+    assert "shrink (Resize" in caught.value.message
+    assert caught.value.hint

@@ -168,6 +168,7 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "cov_of_one": lambda x: torch.cov(x[0, 0], correction=0),
         "corrcoef": lambda x: torch.corrcoef(x[0]),
         "diagonal": lambda x: torch.einsum("bii->bi", x[:, :, :4]),
+        "summed_ellipsis": lambda x: torch.einsum("...ik,...j->ij", x, x[0, :, 2]),
         "trace": lambda x: torch.einsum("...ii,...ij->...j", x[:, :, :4], x),
     },
     "indexing": {
@@ -328,7 +329,11 @@ def test_batch_norm_in_training_mode() -> None:
             )
             means, variances = mean.clone(), variance.clone()
             functional.batch_norm(x, means, variances, training=True, momentum=0.3)
-            return {"y": y, "mean": means, "variance": variances}
+            returned = torch.native_batch_norm(
+                x, weight, bias, mean.clone(), variance.clone(), True, 0.3, 1e-5
+            )
+            named = dict(zip(("again", "own_mean", "own_scale"), returned, strict=True))
+            return {"y": y, "mean": means, "variance": variances, **named}
 
     check(Trains(), sample() * 3 + 1)
 
@@ -422,11 +427,49 @@ def test_diagonals_of_einsum(equation: str) -> None:
     torch.testing.assert_close(got, torch.einsum(equation, x))
 
 
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("...ik, ...j -> ij", [(1, 2, 3), (3,)]),
+        ("...ik,...kj->...ij", [(5, 1, 2, 3), (4, 3, 2)]),
+        ("...i,i...->...", [(2, 3), (3, 1)]),
+        ("...,...", [(2, 3), (3,)]),
+        ("i...j->ij", [(2, 3, 4, 5)]),
+        ("...ii,...j->j", [(2, 3, 3), (4, 1, 5)]),
+    ],
+)
+def test_ellipses_of_einsum(equation: str, shapes: list[tuple[int, ...]]) -> None:
+    torch.manual_seed(0)
+    operands = [torch.randn(shape) for shape in shapes]
+    translation = TABLE[torch.ops.aten.einsum.default]
+    assert translation.applies(equation, operands)
+    expected = torch.einsum(equation, *operands)
+    torch.testing.assert_close(translation.function(equation, operands), expected)
+
+
 def test_erfinv_over_its_whole_domain() -> None:
     x = torch.linspace(-1, 1, 20001)
     got = TABLE[torch.ops.aten.erfinv.default].function(x)
     # The approximation is good to 3 units of the last place.
     torch.testing.assert_close(got, torch.erfinv(x), rtol=4e-7, atol=0)
+
+
+def test_log_sigmoid_of_every_size() -> None:
+    """ONNX Runtime's Sigmoid is never below 3e-8, and the logarithm is small beside it."""
+
+    class Alone(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"y": functional.logsigmoid(x)}
+
+    x = np.concatenate([np.linspace(-120, 60, 181), -np.logspace(-6, 2, 99)]).astype(np.float32)
+    exact = -np.logaddexp(0, -x.astype(np.float64))
+    graph = optimize(capture_module(Alone().eval(), [x], ["y"], 20))
+    for outputs in (
+        run_onnx(ir.to_proto(graph).SerializeToString(), x),
+        run_tflite(lower(graph, layout=Layout.NCHW).data, x),
+    ):
+        # The runtimes' exp reduces its argument with an error that grows with it.
+        np.testing.assert_allclose(outputs["y"], exact, rtol=1e-5)
 
 
 def test_hypot_neither_overflows_nor_divides_by_zero() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import numpy.typing as npt
 import onnx
 import onnx.parser
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from edgeconv.bundle import Layout
-from edgeconv.errors import CaptureError, EdgeconvError
+from edgeconv.cli import cli
+from edgeconv.errors import CaptureError, DataError, EdgeconvError
 from edgeconv.export import export
 from edgeconv.export.runtimes import open_runner
 from edgeconv.limits import LimitExceeded
@@ -121,6 +125,8 @@ def test_an_opset_from_before_the_runtime(tmp_path: Path) -> None:
     ("places", "dims", "error"),
     [
         ([0, 99], (4, 3), CaptureError),
+        ([-1, 5], (4, 3), CaptureError),
+        ([0], (4, 3), CaptureError),
         ([0, 5], (4, -3), CaptureError),
         ([0, 5], (2**40, 2**40), LimitExceeded),
     ],
@@ -136,3 +142,92 @@ def test_sparse_weights_that_make_no_sense(
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(error):
         export(tmp_path / "net.onnx", out=tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("opsets", "said"),
+    [
+        ([17, 11], "it states opset 17 and opset 11"),
+        ([0], "states opset 0, and onnx"),
+        ([-1], "states opset -1, and onnx"),
+        ([9999], "states opset 9999, and onnx"),
+    ],
+)
+def test_opsets_that_make_no_sense(opsets: list[int], said: str, tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, 4)], [value("y", 1, 4)]
+    )
+    model = helper.make_model(graph, ir_version=8)
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid("", each) for each in opsets)
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(CaptureError, match=said) as caught:
+        export(tmp_path / "m.onnx", out=tmp_path / "out")
+    assert caught.value.hint
+
+
+def test_a_file_without_outputs(tmp_path: Path) -> None:
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, 4)], [])
+    onnx.save(helper.make_model(graph, ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(CaptureError, match=r"m\.onnx has no outputs"):
+        export(tmp_path / "m.onnx", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("location", ["pipe", "folder"])
+def test_weights_in_what_is_no_file(location: str, tmp_path: Path) -> None:
+    """Whoever opens a pipe waits until something is written into it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    weights = numpy_helper.from_array(reals(4, 3), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [value("x", 2, 4)],
+        [value("y", 2, 3)],
+        [weights],
+    )
+    set_external_data(graph.initializer[0], location)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CaptureError, match=f"weights in '{location}', which is not a file"):
+        export(tmp_path / "m.onnx", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 5000])
+def test_weights_in_a_file_of_an_impossible_name(name: str, tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["w"], ["y"])],
+        "g",
+        [],
+        [value("y", 4)],
+        [numpy_helper.from_array(reals(4), "w")],
+    )
+    set_external_data(graph.initializer[0], name)
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph, ir_version=9).SerializeToString())
+    shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "m.onnx")])
+    assert isinstance(shown.exception, DataError)
+    with pytest.raises(CaptureError):
+        export(tmp_path / "m.onnx", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("axis", [0, 9])
+def test_scales_that_do_not_fit_their_weights(axis: int, tmp_path: Path) -> None:
+    numbers = {
+        "c": np.ones((4, 3), np.int8),
+        "s": np.ones(2, np.float32),
+        "z": np.zeros(2, np.int8),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["c", "s", "z"], ["w"], name="d", axis=axis),
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+        ],
+        "g",
+        [value("x", 2, 4)],
+        [value("y", 2, 3)],
+        [numpy_helper.from_array(array, name) for name, array in numbers.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(CaptureError, match=r"d \(DequantizeLinear\) has scales"):
+        export(tmp_path / "m.onnx", out=tmp_path / "out")

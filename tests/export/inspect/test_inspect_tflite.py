@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,14 @@ def one_vector(builder: flatbuffers.Builder, start: Callable[..., None], item: A
     start(builder, 1)
     builder.PrependUOffsetTRelative(offset)
     return int(builder.EndVector())
+
+
+def test_an_operator_without_inputs_is_read(tmp_path: Path) -> None:
+    file = int8_network()
+    last = file.ops[-1]
+    assert last.name == "DEQUANTIZE"
+    file.ops[-1] = replace(last, inputs=())
+    inspect(tmp_path, bytes(file.pack()))
 
 
 def test_a_file_that_was_cut_is_said_to_be(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from edgeconv.export.quantize import (
     quantize,
 )
 from edgeconv.models.randomize import randomize_, structured_input
+from support.lowering import Net, as_model
 from support.runtimes import onnx_session
 
 pytestmark = pytest.mark.slow
@@ -251,3 +252,17 @@ def test_a_network_without_weights_is_quantized() -> None:
     captured = capture_module(Sum().eval(), samples[0], ["output"], 20)
     model = quantize(optimize(captured), samples).model
     assert any(node.op_type == "QuantizeLinear" for node in model.graph)
+
+
+def test_attention_is_in_float_as_its_products_are() -> None:
+    net = Net(opset=23)
+    x = net.input("x", (1, 2, 6, 8))
+    weight = np.random.default_rng(0).normal(0, 0.5, (8, 8)).astype(np.float32)
+    q, k, v = (net.op("MatMul", x, net.constant(weight * factor)) for factor in (1, 2, 3))
+    y = net.op("Attention", q, k, v)
+    net.declared[y] = (1, 2, 6, 8)
+    net.output(net.op("MatMul", y, net.constant(weight)))
+    sample = np.random.default_rng(1).standard_normal((1, 2, 6, 8)).astype(np.float32)
+    found = quantize(as_model(net.proto()), [[sample]])
+    (left,) = found.float_fallback
+    assert "multiplies two activations" in left

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from edgeconv.bundle import Layout
+from edgeconv.export.passes import optimize
 from edgeconv.export.tflite import lower
 from support.lowering import Net, as_model, check, operators, smooth
 from support.runtimes import run_tflite
@@ -64,6 +65,40 @@ def test_instances_that_are_nearly_constant(shape: tuple[int, ...], seed: int) -
     lowered = lower(as_model(net.proto()), layout=Layout.NCHW)
     (got,) = run_tflite(lowered.data, {"x": x}).values()
     # Seen: 3e-7; with one mean 2.0. PyTorch itself is off by 5e-3.
+    np.testing.assert_allclose(got, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("square", ["Mul", "Pow"])
+@pytest.mark.parametrize("axes", [(2, 3), (0, -1, -2)])
+def test_a_written_out_normalization_of_nearly_constant_maps(
+    square: str, axes: tuple[int, ...]
+) -> None:
+    net, shape = Net(), (1, 3, 48, 48)
+    x, along = net.input("x", shape), net.constant(axes)
+    centered = net.op("Sub", x, net.op("ReduceMean", x, along))
+    factor = centered if square == "Mul" else net.constant(np.float32(2))
+    variance = net.op("ReduceMean", net.op(square, centered, factor), along)
+    root = net.op("Sqrt", net.op("Add", variance, net.constant(np.float32(1e-5))))
+    net.output(net.op("Div", centered, root))
+    x_value = (1000.3 + 1e-3 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    exact = x_value.astype(np.float64)
+    exact -= exact.mean(axes, keepdims=True)
+    exact /= np.sqrt((exact**2).mean(axes, keepdims=True) + 1e-5)
+    lowered = lower(optimize(as_model(net.proto())), layout=Layout.NCHW)
+    (got,) = run_tflite(lowered.data, {"x": x_value}).values()
+    # With one mean: 2.0.
+    np.testing.assert_allclose(got, exact, atol=1e-5)
+
+
+def test_long_rows_that_are_nearly_constant() -> None:
+    net, shape = Net(), (1, 1, 20000)
+    ones = net.constant(np.ones(20000, np.float32))
+    net.output(net.op("LayerNormalization", net.input("x", shape), ones))
+    x = (1000.3 + 1e-3 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    exact = x - x.mean(dtype=np.float64)
+    exact /= np.sqrt((exact**2).mean() + 1e-5)
+    (got,) = run_tflite(lower(as_model(net.proto()), layout=Layout.NCHW).data, {"x": x}).values()
+    # With one mean: 1.5.
     np.testing.assert_allclose(got, exact, atol=1e-5)
 
 

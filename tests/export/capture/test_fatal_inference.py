@@ -80,3 +80,25 @@ def test_a_layer_behind_a_slice(tmp_path: Path) -> None:
     onnx.save(model, path)
     with pytest.raises(CaptureError, match=r"a size in it is below zero\nhint:"):
         export(path, out=tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tries inference in a copy")
+@pytest.mark.parametrize(("kind", "given"), [("EyeLike", {"dtype": 1}), ("RegexFullMatch", {})])
+def test_an_input_without_a_type(kind: str, given: dict[str, int], tmp_path: Path) -> None:
+    """ONNX infers no type of what an operator of another domain computes."""
+    nodes = [
+        helper.make_node("Mystery", ["x"], ["a"], domain="theirs"),
+        helper.make_node(kind, ["a"], ["y"], name="blind", **given),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("theirs", 1)]
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    with pytest.raises(CaptureError, match=rf"blind \({kind}\) reads is not known\nhint:"):
+        export(path, out=tmp_path / "out")
+    assert CliRunner().invoke(cli, ["inspect", str(path)]).exit_code == 0
