@@ -23,7 +23,8 @@ from edgeconv.export.precision.int16_islands import with_islands
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds
 from edgeconv.export.quantize import fit_to_half
 from edgeconv.export.quantize.accuracy.escalation import Assess, Attempt, Budget
-from edgeconv.export.quantize.accuracy.judge import Judge
+from edgeconv.export.quantize.accuracy.judge import Judge, worst_db
+from edgeconv.export.quantize.accuracy.reaching import Reaching
 from edgeconv.export.quantize.accuracy.repair import interface
 from edgeconv.export.quantize.accuracy.sensitivity import keeping
 from edgeconv.export.quantize.calibrated import CalibratedModel
@@ -36,7 +37,7 @@ from edgeconv.progress import Progress
 _MOST_BLOCKS = 64
 # How many blocks leave int8 on the steps of the way; all of them on the last one.
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
-# How many samples each measurement runs.
+# How many samples say what a block loses; the networks on the way are measured on all.
 _SAMPLES = 8
 # Measured on other samples and without bias correction, a network may do better by this.
 _MARGIN_DB = 1.0
@@ -114,6 +115,7 @@ class _Search:
         self._nodes = {str(node.name): node for node in current.model.graph}
         self._work = sum(map(_work, self._nodes.values()))
         self._blocks = self._find_blocks()
+        self._samples = Reaching(judge, current.to_qdq()[0]).samples
         self._done = self._total = 0
 
     def front(self, *, int16: bool) -> tuple[FrontPoint, ...]:
@@ -136,7 +138,8 @@ class _Search:
         bytes_all = sum(block.bytes for block in self._blocks) or 1
         worth = {}
         for block in self._blocks:
-            noise = 10 ** (-self._sqnr_db(frozenset(self._nodes) - set(block.nodes)) / 10)
+            others = frozenset(self._nodes) - set(block.nodes)
+            noise = 10 ** (-self._sqnr_db(others, most=_SAMPLES) / 10)
             # Even what computes nothing has to be converted at its edges.
             cost = block.work / self._work + block.bytes / bytes_all + 1 / len(self._nodes)
             worth[block] = noise / cost
@@ -179,13 +182,16 @@ class _Search:
             return False
         return True
 
-    def _sqnr_db(self, in_float: Names, int16: Names = frozenset()) -> float:
+    def _sqnr_db(
+        self, in_float: Names, int16: Names = frozenset(), *, most: int | None = None
+    ) -> float:
+        """What is kept over so many samples, with those first that lose most in int8."""
         kept = keeping(self._current, in_float)
         model = kept.to_qdq()[0]
         if wide := (int16 | kept.options.chosen.int16) - in_float:
             left = plan(kept.model.graph, kept.options).float_fallback
             model = with_islands(model, wide, {str(node.name) for node in left})
-        found = self._judge.sqnr_db(model, most=_SAMPLES)
+        found = worst_db(self._judge.measuring(model)(self._samples[:most]))
         self._done += 1
         self._progress(_STEP, self._done, self._total)
         return found

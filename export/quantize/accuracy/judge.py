@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -31,9 +32,6 @@ LEAST_GAIN_DB = 0.2
 _LARGEST_LOSS_DB = 0.1
 # A single sample says nothing about others. Half of the noise has to go before it is believed.
 _LEAST_GAIN_OF_ONE_DB = 3.0
-# So many samples decide where they are so far from what is asked. What single samples keep differs
-# by 1 to 3 dB.
-_FIRST, _FAR_DB = 2, 6.0
 # Noise is never less than this share of the signal: two files that are equal to float differ by
 # nothing that counts.
 _LEAST_NOISE = 10 ** (-EQUAL_DB / 10)
@@ -134,26 +132,13 @@ class Judge:
         summed: Float64 = np.maximum(np.array(rows).sum(axis=1), _LEAST_NOISE)
         return np.where(np.isfinite(summed), summed, 1 / _LEAST_NOISE)
 
-    def sqnr_db(self, candidate: ir.Model, *, most: int | None = None) -> float:
-        """Measure the SQNR over samples, in dB, by the worst output or part of a joined one.
+    def sqnr_db(self, candidate: ir.Model) -> float:
+        """Measure the SQNR over all samples, in dB, by the worst output or part of a joined one."""
+        return worst_db(self.measuring(candidate)(self.kept))
 
-        Args:
-            candidate: The quantized graph.
-            most: How many samples to take; None for all.
-        """
-        return _worst_db(self._ratios_of(self._runner(candidate), self.kept[:most]))
-
-    def reaches(self, candidate: ir.Model, target_db: float, *, most: int) -> bool:
-        """Whether the SQNR over so many samples, as :meth:`sqnr_db` takes it, is large enough.
-
-        The first two decide alone where they are far from it, and every output has a signal there.
-        """
-        integers = self._runner(candidate)
-        ratios = self._ratios_of(integers, self.kept[:_FIRST])
-        dim = any(not ratio.signal for ratio in together(ratios))
-        if dim or abs(_worst_db(ratios) - target_db) < _FAR_DB:
-            ratios += self._ratios_of(integers, self.kept[_FIRST:most])
-        return _worst_db(ratios) >= target_db
+    def measuring(self, candidate: ir.Model) -> Callable[[Sequence[Kept]], list[list[Sqnr]]]:
+        """What measures a candidate on samples: the ratio of each output or part, in each."""
+        return partial(self._ratios_of, self._runner(candidate))
 
     def _runner(self, candidate: ir.Model) -> IntermediateOutputs:
         return IntermediateOutputs(with_float_layers(candidate), self._names)
@@ -179,6 +164,6 @@ class Judge:
         return ratios
 
 
-def _worst_db(ratios: Sequence[Sequence[Sqnr]]) -> float:
+def worst_db(ratios: Sequence[Sequence[Sqnr]]) -> float:
     """The SQNR of the worst output that has a signal, over samples."""
     return min((ratio.db for ratio in together(ratios) if ratio.signal), default=EQUAL_DB)

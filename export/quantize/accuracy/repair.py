@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from edgeconv.export.quantize.accuracy.judge import Gain, Judge
 from edgeconv.export.quantize.accuracy.passes import Improvement
+from edgeconv.export.quantize.accuracy.reaching import Reaching
 from edgeconv.export.quantize.accuracy.sensitivity import in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.plan import fused_output, plan
@@ -29,8 +30,7 @@ _GOOD_DB, _FEW = 20.0, 1 / 8
 _LEAST_DB, _MANY = POOR_SQNR_DB + 2, 1 / 2
 # A search that reaches neither is worth keeping if it gains this.
 _WORTHWHILE_DB = 3.0
-# How many samples the search runs for each question, and how many operators a summary names.
-_SAMPLES = 8
+# How many operators a summary names.
 _NAMED = 4
 # How many questions a search may ask at an effort; more keep fewer operators in float. One takes as
 # long as making the network and running it on a few samples.
@@ -75,11 +75,12 @@ def repair(
         The network, and what was gained; as it was and None if nothing has to be or can be done.
     """
     start = time.perf_counter()
-    before = judge.sqnr_db(current.to_qdq()[0])
+    reaching = Reaching(judge, current.to_qdq()[0])
+    before = reaching.sqnr_db
     if before >= (_LEAST_DB if target_db is None else target_db):
         return current, None
     progress(f"{TRYING}float where int8 loses most", 0, 1)
-    search = _Search(current, uncorrected.model, judge)
+    search = _Search(current, uncorrected.model, reaching)
     if target_db is None:
         most = _QUESTIONS.get(current.options.effort, math.inf)
         found = search.reach(_GOOD_DB, _FEW, questions=most)
@@ -99,12 +100,13 @@ def repair(
 
 
 class _Search:
-    """Answers what is kept with operators in float, on a few samples."""
+    """Finds what has to be in float; what it finds is certain, each step towards it need not be."""
 
     _left: float = math.inf  # so many questions
+    _certain: bool = False  # whether each answer has to be
 
-    def __init__(self, current: CalibratedModel, uncorrected: ir.Model, judge: Judge) -> None:
-        self._current, self._uncorrected, self._judge = current, uncorrected, judge
+    def __init__(self, current: CalibratedModel, uncorrected: ir.Model, reaching: Reaching) -> None:
+        self._current, self._uncorrected, self._reaching = current, uncorrected, reaching
         self.units = units(current)
         fixed = interface(current.model.graph) if current.options.integer_outputs else set()
         self._free = [unit for unit in self.units if not unit.nodes & fixed]
@@ -129,18 +131,21 @@ class _Search:
         Returns:
             The operators; none where nothing was found, or nothing has to be in float.
         """
-        self._left = questions
+        self._left, self._certain = questions, False
         most = max(_LEAST_MOST, int(len(self.units) * share))
         chosen: list[list[Unit]] = []
         done = 0  # so many of the first operators are decided, and enough is kept with them
-        if not self._asked(target_db, self._free):
+        if not self._asked(target_db, self._free, certain=True):
             return []
-        while not self._asked(target_db, _all(chosen)):
+        while not self._asked(target_db, _all(chosen), certain=True):
             room = most - len(_all(chosen))
             if self._left <= 0:
                 chosen.append(self._free[done : done + room])
-                enough = done + room >= len(self._free)
-                return _all(chosen) if enough or partly else []
+                found = _all(chosen)
+                return found if partly or self._asked(target_db, found, certain=True) else []
+            if done == len(self._free):  # an answer from few samples was wrong
+                self._certain, chosen, done = True, [], 0
+                continue
             if not room:
                 return _all(chosen) if partly else []
             at = self._first_lossy(_all(chosen), done, target_db)
@@ -148,11 +153,21 @@ class _Search:
             size = 2 * len(chosen[-1]) if chosen and at == done else 1
             chosen.append(self._free[at : at + min(size, room)])
             done = at + len(chosen[-1])
-        for part in list(chosen):
-            chosen.remove(part)
-            chosen += self._needed(part, _all(chosen), target_db)
-        found = set(_all(chosen))
+        found = set(self._all_needed(chosen, target_db))
         return [unit for unit in self._free if unit in found]
+
+    def _all_needed(self, chosen: Sequence[list[Unit]], target_db: float) -> list[Unit]:
+        """What of the parts has to stay in float; with all of them the target is reached."""
+        left = list(chosen)
+        for part in chosen:
+            left.remove(part)
+            left += self._needed(part, _all(left), target_db)
+        found = _all(left)
+        fewer = len(found) < len(_all(chosen))
+        if self._certain or not fewer or self._asked(target_db, found, certain=True):
+            return found
+        self._certain = True
+        return self._all_needed(chosen, target_db)
 
     def _first_lossy(self, chosen: Sequence[Unit], done: int, target_db: float) -> int:
         """The first operator from ``done`` on with which too little is kept in int8.
@@ -189,13 +204,13 @@ class _Search:
         needed = self._needed(first, [*others, *second], target_db)
         return needed + self._needed(second, [*others, *_all(needed)], target_db)
 
-    def _asked(self, target_db: float, outside: Sequence[Unit]) -> bool:
+    def _asked(self, target_db: float, outside: Sequence[Unit], *, certain: bool = False) -> bool:
         self._left -= 1
-        return self._reaches(target_db, outside)
+        return self._reaches(target_db, outside, certain=certain or self._certain)
 
-    def _reaches(self, target_db: float, outside: Sequence[Unit]) -> bool:
+    def _reaches(self, target_db: float, outside: Sequence[Unit], *, certain: bool) -> bool:
         candidate = in_float(self._current, self._uncorrected, _nodes(outside)).to_qdq()[0]
-        return self._judge.reaches(candidate, target_db, most=_SAMPLES)
+        return self._reaching.reaches(candidate, target_db, certain=certain)
 
 
 def units(current: CalibratedModel) -> list[Unit]:

@@ -185,7 +185,7 @@ class Pretended(_Search):
         self.units = [Unit(str(index), frozenset({str(index)})) for index in range(count)]
         self._free, self._needs, self.questions = self.units, needed, 0
 
-    def _reaches(self, target_db: float, outside: Sequence[Unit]) -> bool:
+    def _reaches(self, target_db: float, outside: Sequence[Unit], *, certain: bool) -> bool:
         self.questions += 1
         return self._needs <= {int(unit.result) for unit in outside}
 
