@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +42,7 @@ from edgeconv.export.search import FrontPoint
 from edgeconv.export.tensor_info import input_infos
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.batches import verified_at_batches
+from edgeconv.export.verify.beside import Beside
 from edgeconv.export.verify.check_export import NetworkRun, run_network, run_reference
 from edgeconv.export.verify.reference import save_reference
 from edgeconv.export.warnings import (
@@ -170,9 +170,11 @@ def _quantize(
     if samples is None or request.quantization.decided().learns:  # which runs PyTorch itself
         quantized = writer.quantize(prepared.scores, batches, surveyed)
         return quantized, lambda: run_itself(batches.kept, request.asked.progress)
-    with ThreadPoolExecutor(1, thread_name_prefix="network") as thread:
-        running = thread.submit(run_itself, samples, thread=thread)
-        return writer.quantize(prepared.scores, batches, surveyed), running.result
+    with Beside() as beside:
+        ran = beside.start(partial(run_itself, samples, beside=beside))
+        quantized = writer.quantize(prepared.scores, batches, surveyed)
+        beside.wait()
+    return quantized, ran
 
 
 def _runs_in_other_threads() -> bool:

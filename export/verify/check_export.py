@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from edgeconv.export.joined import joined_outputs
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
+from edgeconv.export.verify.beside import Beside
 from edgeconv.export.verify.expected import Allowances, Outputs, Probes, Quantized, Reference
 from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
@@ -110,7 +110,7 @@ def run_network(
     progress: Progress = no_progress,
     *,
     has_float32: bool,
-    thread: Executor | None = None,
+    beside: Beside | None = None,
 ) -> NetworkRun:
     """Run the network on the samples.
 
@@ -119,23 +119,26 @@ def run_network(
         samples: Inputs in the network's own layout.
         progress: Called with (step, done, total).
         has_float32: Whether float32 files are written, which are held against probes too.
-        thread: Where the errors of float32 on a few samples are measured ahead, if float32 files
-            are written; None to measure them once they are asked for.
+        beside: The thread that this runs in, if it is one beside the quantization. It measures the
+            errors of float32 on a few samples ahead, if float32 files are written; otherwise they
+            are measured once they are asked for.
 
     Raises:
         DataError: The network fails on a sample.
+        StoppedError: ``beside`` was stopped.
     """
+    run = network.run if beside is None else beside.oracle(network.run)
     outputs: list[Outputs] = []
     for done, sample in enumerate(samples):
         progress("Running the network itself", done, len(samples))
         try:
-            outputs.append(network.run(sample))
+            outputs.append(run(sample))
         except UsageError as error:  # it has run on other values of these shapes before
             raise DataError(
                 error.message,
                 hint="check the values of the samples, such as indices beyond a table",
             ) from error
-    probes = run_probes(network.run, samples[0]) if has_float32 else Probes([], [])
+    probes = run_probes(run, samples[0]) if has_float32 else Probes([], [])
     every = range(len(samples) + len(probes.inputs))
     few = [*range(min(_MEASURED, len(samples))), *every[len(samples) :]]
     ways: list[Callable[[], npt.NDArray[np.float64] | None]] = [
@@ -143,12 +146,13 @@ def run_network(
             float32_allowances,
             network.graph,
             network.source,
-            network.run,
+            run,
             network.splits,
             [*samples, *probes.inputs],
             [*outputs, *probes.outputs],
             frozenset(measured),
             with_functions=with_functions,
+            each=iter if beside is None else beside.each,
         )
         for measured, with_functions in (
             *([(few, False)] if len(few) < len(every) else []),
@@ -156,8 +160,8 @@ def run_network(
             (every, True),
         )
     ]
-    if thread is not None and has_float32:
-        ways[0] = thread.submit(ways[0]).result
+    if beside is not None and has_float32:
+        ways[0] = beside.start(ways[0])
     return NetworkRun(samples, outputs, probes, Allowances(*ways))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.synthetic import probes
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.quiet import quiet_python
+from edgeconv.export.verify.beside import StoppedError
 from edgeconv.export.verify.default_float64 import DefaultFloat64
 from edgeconv.export.verify.expected import Probes
 from edgeconv.export.verify.functions import moves_by_functions
@@ -31,6 +32,7 @@ from edgeconv.export.verify.rounding import allowances, largest_error, magnitude
 logger = logging.getLogger(__name__)
 
 Arrays = list[npt.NDArray[Any]]
+Each = Callable[[Sequence[Sample]], Iterable[Sample]]
 
 _LARGE = 1e-2
 """Share of the largest output: the reference implementation may be further from ONNX Runtime only
@@ -66,6 +68,7 @@ def float32_allowances(
     measured: Collection[int],
     *,
     with_functions: bool = False,
+    each: Each = iter,
 ) -> npt.NDArray[np.float64] | None:
     """Compute the allowances of :mod:`edgeconv.export.verify.rounding` for a network.
 
@@ -79,15 +82,16 @@ def float32_allowances(
         measured: The indices of the samples on which float32 is held against float64.
         with_functions: Whether the errors of functions count, as
             :mod:`edgeconv.export.verify.functions` finds them.
+        each: Yields the samples that float64 runs, and may stop in between.
 
     Returns:
         An array of shape [samples, outputs], or None where the network does not run in float64.
     """
     chosen = [sample for index, sample in enumerate(samples) if index in measured]
     if isinstance(network, nn.Module):
-        double = module_in_float64(network, chosen)
+        double = module_in_float64(network, chosen, each)
     else:
-        double = file_in_float64(network, chosen)
+        double = file_in_float64(network, chosen, each)
     if double is None:
         return None
     double = [splits.apply(arrays) for arrays in double]
@@ -95,7 +99,7 @@ def float32_allowances(
     if (
         not isinstance(network, nn.Module)
         and _differs(single, double)
-        and not _explains(graph, network, chosen, splits, single, double)
+        and not _explains(graph, network, chosen, splits, single, double, each)
     ):
         logger.debug("the reference implementation computes something else than ONNX Runtime")
         # How far float32 moves when its inputs move is all that is known of its rounding then.
@@ -143,13 +147,14 @@ def _explains(
     splits: Splits,
     single: Sequence[Arrays],
     double: Sequence[Arrays],
+    each: Each,
 ) -> bool:
     """Whether ONNX's reference implementation in float32 and float64 is as far apart as ``single``.
 
     It may compute something else than a runtime, whose difference is no rounding then, and must
     not be allowed.
     """
-    small, large = (file_in_float(file, samples, bits) for bits in (np.float32, np.float64))
+    small, large = (file_in_float(file, samples, bits, each) for bits in (np.float32, np.float64))
     if small is None or large is None:
         return False
     small, large = ([splits.apply(row) for row in rows] for rows in (small, large))
@@ -163,7 +168,9 @@ def _explains(
     return True
 
 
-def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arrays] | None:
+def module_in_float64(
+    network: nn.Module, samples: Sequence[Sample], each: Each = iter
+) -> list[Arrays] | None:
     """Run a copy of ``network`` whose weights, buffers and float inputs are float64.
 
     Returns:
@@ -174,19 +181,26 @@ def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arr
         with quiet_python():  # not within the mode, which would see every copy
             double = copy.deepcopy(network).double()
         with quiet_python(), DefaultFloat64():
-            return [list(module_outputs(double, _doubled(sample)).values()) for sample in samples]
+            return [
+                list(module_outputs(double, _doubled(sample)).values()) for sample in each(samples)
+            ]
     except (EdgeconvError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         logger.debug("%s does not run in float64: %s", type(network).__name__, error)
         return None
 
 
-def file_in_float64(file: Path | bytes, samples: Sequence[Sample]) -> list[Arrays] | None:
+def file_in_float64(
+    file: Path | bytes, samples: Sequence[Sample], each: Each = iter
+) -> list[Arrays] | None:
     """Run an ``.onnx`` file in float64; see :func:`file_in_float`."""
-    return file_in_float(file, samples, np.float64)
+    return file_in_float(file, samples, np.float64, each)
 
 
 def file_in_float(
-    file: Path | bytes, samples: Sequence[Sample], dtype: type[np.floating[Any]]
+    file: Path | bytes,
+    samples: Sequence[Sample],
+    dtype: type[np.floating[Any]],
+    each: Each = iter,
 ) -> list[Arrays] | None:
     """Run an ``.onnx`` file on ONNX's reference implementation, with PyTorch's fast kernels in it.
 
@@ -194,6 +208,7 @@ def file_in_float(
         file: The file or its bytes.
         samples: One array per input of the graph, in the graph's order.
         dtype: float32, or float64, in which all that is float32 in the file is then computed.
+        each: Yields the samples one by one, and may stop in between.
 
     Returns:
         The outputs for each sample, or None where the reference implementation cannot run it.
@@ -205,10 +220,14 @@ def file_in_float(
         evaluator = ReferenceEvaluator(model, new_ops=KERNELS)
         weights = {tensor.name for tensor in model.graph.initializer}
         names = [name for name in evaluator.input_names if name not in weights]
-        samples = [_doubled(sample) for sample in samples] if doubles else samples
-        feeds = [dict(zip(names, sample, strict=True)) for sample in samples]
+        rows = []
         with np.errstate(all="ignore"):  # it computes exp(-x) of anything, and so on
-            return [list(map(np.asarray, evaluator.run(None, feed))) for feed in feeds]
+            for sample in each(samples):
+                feed = dict(zip(names, _doubled(sample) if doubles else sample, strict=True))
+                rows.append(list(map(np.asarray, evaluator.run(None, feed))))
+        return rows
+    except StoppedError:
+        raise
     except Exception as error:  # the reference implementation raises whatever NumPy raises
         logger.debug("the file does not run in float64: %s", error)
         return None

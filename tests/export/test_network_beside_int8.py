@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from edgeconv.errors import DataError
 from edgeconv.export import Format, Precision, export
 from edgeconv.export.pipeline import _runs_in_other_threads
+from edgeconv.export.verify.beside import Beside
 
 
 class _Noting(nn.Module):
@@ -70,3 +72,60 @@ def test_it_is_the_callers_thread_where_that_has_settings_of_its_own() -> None:
     with torch.device("meta"):
         assert not _runs_in_other_threads()
     assert _runs_in_other_threads()
+
+
+class _Held:
+    """Lets a thread run so many times, and then only once the test says so."""
+
+    def __init__(self, free: int) -> None:
+        self.free, self.runs = free, 0
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def note(self, name: str) -> None:
+        if name.startswith("network"):
+            self.runs += 1
+            if self.runs > self.free:
+                self.reached.set()
+                assert self.released.wait(60)
+
+
+# It runs each of 4 samples, three probes, and all of them once more in float64.
+@pytest.mark.parametrize("free", [1, 5, 8])
+def test_an_interruption_waits_for_no_more_than_the_running_sample(
+    free: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held = _Held(free)
+
+    def interrupted(*_: object) -> NoReturn:
+        assert held.reached.wait(60)
+        raise KeyboardInterrupt
+
+    stop = Beside.__exit__
+
+    def stopping(self: Beside, *error: Any) -> None:
+        # The running sample goes on once the others must not.
+        threading.Timer(0, lambda: self._stopped.wait(60) and held.released.set()).start()
+        stop(self, *error)
+
+    monkeypatch.setattr("edgeconv.export.pipeline.Writer.quantize", interrupted)
+    monkeypatch.setattr(Beside, "__exit__", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        _export(_Noting(lambda name: held.note(name)), _samples(), tmp_path / "bundle")
+    assert held.runs == free + 1
+    assert not any(thread.name.startswith("network") for thread in threading.enumerate())
+
+
+def test_a_network_that_takes_longer_than_its_quantization(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The rounding of float32 is measured in its thread after it, which has to be open still."""
+    held = _Held(6)
+    waiting = Beside.wait
+
+    def released(self: Beside) -> None:
+        held.released.set()
+        waiting(self)
+
+    monkeypatch.setattr(Beside, "wait", released)
+    _export(_Noting(lambda name: held.note(name)), _samples(), tmp_path / "bundle")
+    assert held.runs > 7
