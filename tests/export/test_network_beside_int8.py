@@ -89,8 +89,8 @@ class _Held:
                 assert self.released.wait(60)
 
 
-# It runs each of 4 samples, three probes, and all of them once more in float64.
-@pytest.mark.parametrize("free", [1, 5, 8])
+# It runs two samples and two probes, and all of them once more in float64.
+@pytest.mark.parametrize("free", [1, 5])
 def test_an_interruption_waits_for_no_more_than_the_running_sample(
     free: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_network_that_takes_longer_than_its_quantization(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The rounding of float32 is measured in its thread after it, which has to be open still."""
-    held = _Held(6)
+    held = _Held(1)
     waiting = Beside.wait
 
     def released(self: Beside) -> None:
@@ -128,4 +128,4 @@ def test_a_network_that_takes_longer_than_its_quantization(
 
     monkeypatch.setattr(Beside, "wait", released)
     _export(_Noting(lambda name: held.note(name)), _samples(), tmp_path / "bundle")
-    assert held.runs > 7
+    assert held.runs > 5
