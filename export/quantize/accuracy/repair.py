@@ -153,8 +153,8 @@ class _Search:
             size = 2 * len(chosen[-1]) if chosen and at == done else 1
             chosen.append(self._free[at : at + min(size, room)])
             done = at + len(chosen[-1])
-        found = set(self._all_needed(chosen, target_db))
-        return [unit for unit in self._free if unit in found]
+        needed = set(self._all_needed(chosen, target_db))
+        return [unit for unit in self._free if unit in needed]
 
     def _all_needed(self, chosen: Sequence[list[Unit]], target_db: float) -> list[Unit]:
         """What of the parts has to stay in float; with all of them the target is reached."""
