@@ -51,6 +51,7 @@ def saturating(end: nn.Module) -> tuple[ir.Model, list[Sample]]:
     return optimize(capture_module(network, data[0], ["y"], 20)), data
 
 
+@pytest.mark.slow
 @SATURATING
 def test_repair_reaches_its_target_over_all_samples(end: nn.Module) -> None:
     graph, data = saturating(end)
