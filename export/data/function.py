@@ -73,7 +73,8 @@ class FunctionSamples(Samples):
             if not isinstance(items, Iterable):
                 kind = type(items).__name__
                 raise DataError(
-                    f"{self.source} returned a {kind}", hint="yield samples, or return a DataLoader or a list of them"
+                    f"{self.source} returned a {kind}",
+                    hint="yield samples, or return a DataLoader or a list of them",
                 )
             yield from items
         except DataError:

@@ -60,8 +60,7 @@ class Reader:
         """
         values = self._values(item, where)
         arrays = [
-            self._array(value, info, where)
-            for value, info in zip(values, self.inputs, strict=True)
+            self._array(value, info, where) for value, info in zip(values, self.inputs, strict=True)
         ]
         counts = {len(array) for array in arrays}
         if len(counts) != 1:

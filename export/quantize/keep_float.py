@@ -20,8 +20,8 @@ def named_nodes(graph: ir.Graph, patterns: Collection[str]) -> frozenset[str]:
 
     Args:
         graph: A float graph.
-        patterns: Names of PyTorch modules, nodes or results, as ``blame`` prints them, or of modules
-            that contain such; ``*``, ``?`` and ``[...]`` match as in file names.
+        patterns: Names of PyTorch modules, nodes or results, as ``blame`` prints them, or of
+            modules that contain such; ``*``, ``?`` and ``[...]`` match as in file names.
 
     Raises:
         UsageError: A pattern matches nothing.

@@ -15,7 +15,7 @@ from edgeconv.errors import DataError, UsageError
 from edgeconv.evaluation import Figure
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.truth import Labeled
-from edgeconv.export.tasks.task import Arrays, Rows, Scored, share, first_output
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, first_output, share
 
 _AT = (1, 5)
 _BLOCK = 1024  # queries whose similarities are in memory together

@@ -13,7 +13,7 @@ from edgeconv.bundle import Layout, Manifest
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.masks import IGNORED, Mask, open_masks
 from edgeconv.export.data.truth import Labeled, as_path
-from edgeconv.export.tasks.task import Arrays, Scored, share, first_output
+from edgeconv.export.tasks.task import Arrays, Scored, first_output, share
 
 Confusion = npt.NDArray[np.int64]  # [true class, predicted class], in pixels
 
