@@ -21,6 +21,7 @@ from edgeconv.export.request import Data, ResolvedRequest
 from edgeconv.export.search import FrontPoint, along_front
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify import check_export
+from edgeconv.log_lines import warnings_about
 from edgeconv.staging import staged
 from edgeconv.units import format_bytes, format_duration
 
@@ -224,7 +225,8 @@ def _drop(
     """
     asked = request.asked
     truth = None if asked.truth is None else Path(asked.truth)
-    found = evaluate(bundle, labeled, task=asked.task, truth=truth)
+    with warnings_about("the accuracy budget"):  # every attempt would repeat them
+        found = evaluate(bundle, labeled, task=asked.task, truth=truth)
     figures = {result.path: result.decisive for result in found.results}
     floats = [
         figures[artifact.path]

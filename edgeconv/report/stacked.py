@@ -30,7 +30,8 @@ def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
         console().print(table(columns, rows, whole=True))
         return
     kept = fitting(columns, rows)
-    left_out = [column.name for i, column in enumerate(columns) if i not in kept]
+    # A column without a name is a drawing of the one beside it.
+    left_out = [each.name for i, each in enumerate(columns) if i not in kept and each.name]
     console().print(stacked([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]))
     if left_out:
         print_notes([wide_note(left_out)])

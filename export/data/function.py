@@ -17,7 +17,8 @@ from edgeconv.preprocessing import Preprocessing
 class FunctionSamples(Samples):
     """The samples that ``file.py:function`` yields. The first ones are taken.
 
-    What it may yield is what :class:`edgeconv.export.data.objects.Reader` reads, without labels.
+    What it may yield, or return, as a ``DataLoader``, is what
+    :class:`edgeconv.export.data.objects.Reader` reads.
 
     Args:
         spec: The file and the function, as ``file.py:function``.
@@ -60,7 +61,7 @@ class FunctionSamples(Samples):
         count = 0
         for item in self._items():
             where = f"sample {count} of {self.source}"
-            for sample in self._reader.samples(item, where, one=True):
+            for sample in self._reader.samples(item, where):
                 self.pixels = self._reader.pixels
                 yield str(count), sample
                 count += 1
@@ -72,7 +73,8 @@ class FunctionSamples(Samples):
             if not isinstance(items, Iterable):
                 kind = type(items).__name__
                 raise DataError(
-                    f"{self.source} returned a {kind}", hint="yield one array per sample"
+                    f"{self.source} returned a {kind}",
+                    hint="yield samples, or return a DataLoader or a list of them",
                 )
             yield from items
         except DataError:

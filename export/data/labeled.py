@@ -63,7 +63,7 @@ class LabeledObject:
             where = f"item {index} of the {self.name}"
             if not isinstance(item, (tuple, list)) or len(item) < 2:
                 raise MismatchedData(f"{where} has no label", hint="yield (sample, label)")
-            samples = self._reader.samples(tuple(item[:-1]), where, one=False)
+            samples = self._reader.samples(tuple(item[:-1]), where)
             labels = np.atleast_1d(as_array(item[-1]))
             if labels.shape != (len(samples),) or labels.dtype.kind not in "iu":
                 raise MismatchedData(

@@ -47,22 +47,20 @@ class Reader:
         self.inputs, self.preprocessing = inputs, preprocessing
         self.pixels = False
 
-    def samples(self, item: Any, where: str, *, one: bool = False) -> list[Sample]:
+    def samples(self, item: Any, where: str) -> list[Sample]:
         """The samples of one item.
 
         Args:
             item: The item.
             where: What it is, for the message.
-            one: Whether the item has to be one sample, without a label.
 
         Raises:
             MismatchedData: It does not fit the network's inputs.
             DataError: It is not an array, or holds a NaN or an infinity.
         """
-        values = self._values(item, where, one=one)
+        values = self._values(item, where)
         arrays = [
-            self._array(value, info, where, one=one)
-            for value, info in zip(values, self.inputs, strict=True)
+            self._array(value, info, where) for value, info in zip(values, self.inputs, strict=True)
         ]
         counts = {len(array) for array in arrays}
         if len(counts) != 1:
@@ -72,7 +70,7 @@ class Reader:
             )
         return [tuple(array[i : i + 1] for array in arrays) for i in range(counts.pop())]
 
-    def _values(self, item: Any, where: str, *, one: bool) -> Sequence[Any]:
+    def _values(self, item: Any, where: str) -> Sequence[Any]:
         wanted = len(self.inputs)
         if isinstance(item, Mapping):
             missing = [info.name for info in self.inputs if info.name not in item]
@@ -87,18 +85,18 @@ class Reader:
             isinstance(item, list) and all(hasattr(each, "__array__") for each in item[:wanted])
         )
         values = item if several else (item,)
-        if not one and len(values) == wanted + 1:
+        if len(values) == wanted + 1:
             values = values[:wanted]
         if len(values) != wanted:
             count = len(values)
             raise MismatchedData(
                 f"{where} has {count} array{'s' * (count != 1)}, the network {wanted} "
                 f"input{'s' * (wanted != 1)}",
-                hint="yield one array per input and no labels",
+                hint="give one array per input, and at most a label after them",
             )
         return values
 
-    def _array(self, value: Any, info: TensorInfo, where: str, *, one: bool) -> npt.NDArray[Any]:
+    def _array(self, value: Any, info: TensorInfo, where: str) -> npt.NDArray[Any]:
         try:
             array = as_array(value)
         except Exception as error:  # NumPy raises what the object's own conversion raises
@@ -109,7 +107,7 @@ class Reader:
         shape = info.shape[1:]
         if array.shape == shape:
             array = array[None]
-        fits = array.ndim > 0 and array.shape[1:] == shape and (len(array) == 1 or not one)
+        fits = array.ndim > 0 and array.shape[1:] == shape
         if array.dtype.kind not in "fiub" or not fits:
             if isinstance(value, (Image.Image, str, PurePath)):
                 what = "a path or text" if isinstance(value, (str, PurePath)) else "a picture"
@@ -123,7 +121,7 @@ class Reader:
                 f"{where} is {array.dtype} of shape {list(array.shape)}, the input {info.name!r} "
                 f"wants {info.dtype} of {list(shape)}",
                 hint=layout_hint(array.shape[-3:], info)
-                or "give samples of that type and shape, with or without a batch",
+                or "give samples of that type and shape, or batches of them",
             )
         self.pixels |= is_pixels(array.dtype, info)
         return to_input(array, info, self.preprocessing, where)

@@ -20,8 +20,8 @@ def named_nodes(graph: ir.Graph, patterns: Collection[str]) -> frozenset[str]:
 
     Args:
         graph: A float graph.
-        patterns: Names of PyTorch modules, nodes or results, as ``blame`` prints them; ``*``, ``?``
-            and ``[...]`` match as in file names.
+        patterns: Names of PyTorch modules, nodes or results, as ``blame`` prints them, or of
+            modules that contain such; ``*``, ``?`` and ``[...]`` match as in file names.
 
     Raises:
         UsageError: A pattern matches nothing.
@@ -33,6 +33,8 @@ def named_nodes(graph: ir.Graph, patterns: Collection[str]) -> frozenset[str]:
     found: set[str] = set()
     for pattern in patterns:
         matching = [pattern] if pattern in known else [n for n in known if fnmatchcase(n, pattern)]
+        if not matching:  # a module of modules and functions, as in body.0 and body/add
+            matching = [n for n in known if n.startswith((f"{pattern}.", f"{pattern}/"))]
         if not matching:
             near = get_close_matches(pattern, known, _OFFERED, cutoff=0.0)
             raise UsageError(

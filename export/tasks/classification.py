@@ -13,7 +13,7 @@ from edgeconv.errors import UsageError
 from edgeconv.evaluation import top1_figure
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.truth import Labeled
-from edgeconv.export.tasks.task import Arrays, Classes, ClassRows, Scored, share
+from edgeconv.export.tasks.task import Arrays, Classes, ClassRows, Scored, first_output, share
 
 _TOP = 5
 
@@ -38,11 +38,12 @@ class Classification:
             self._classes = manifest.classes or 0
             self._ranked = manifest.output is OutputKind.TOP5
             return open_classes(data, truth, manifest, manifest.classes)
-        shape = manifest.outputs[0].shape
+        output = first_output(manifest)
+        shape = output.shape
         if len(shape) != 2 or shape[1] < 2:
             raise UsageError(
                 f"classification takes scores [batch, classes], and the first output "
-                f"{manifest.outputs[0].name!r} has shape {list(shape)}",
+                f"{output.name!r} has shape {list(shape)}",
                 hint="name another task with --task",
             )
         self._classes = shape[1]

@@ -15,7 +15,7 @@ from edgeconv.errors import DataError, UsageError
 from edgeconv.evaluation import Figure
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.truth import Labeled
-from edgeconv.export.tasks.task import Arrays, Rows, Scored, share
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, first_output, share
 
 _AT = (1, 5)
 _BLOCK = 1024  # queries whose similarities are in memory together
@@ -33,7 +33,7 @@ class Embeddings:
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
         """Open samples with their classes, of which there may be any number."""
-        output = manifest.outputs[0]
+        output = first_output(manifest)
         if len(output.shape) != 2 or output.shape[1] < 2 or np.dtype(output.dtype).kind != "f":
             raise UsageError(
                 f"embeddings are vectors [batch, numbers], and the first output {output.name!r} is "

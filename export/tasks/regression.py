@@ -14,7 +14,7 @@ from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.evaluation import Figure
 from edgeconv.export.data.truth import Labeled, as_path, npz_with_truths, rows_with_truths
-from edgeconv.export.tasks.task import Arrays, Rows, Scored
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, first_output
 
 Target = npt.NDArray[Any]
 
@@ -30,7 +30,7 @@ class Regression:
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[Target]:
         """Open an ``.npz`` with ``x`` and ``y``."""
-        output = manifest.outputs[0]
+        output = first_output(manifest)
         if np.dtype(output.dtype).kind != "f":
             raise UsageError(
                 f"regression takes real numbers, and the first output {output.name!r} is "

@@ -13,7 +13,7 @@ from edgeconv.bundle import Layout, Manifest
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.masks import IGNORED, Mask, open_masks
 from edgeconv.export.data.truth import Labeled, as_path
-from edgeconv.export.tasks.task import Arrays, Scored, share
+from edgeconv.export.tasks.task import Arrays, Scored, first_output, share
 
 Confusion = npt.NDArray[np.int64]  # [true class, predicted class], in pixels
 
@@ -34,7 +34,7 @@ class Segmentation:
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[Mask]:
         """Open images with their masks, as ``open_masks`` does."""
-        output = manifest.outputs[0]
+        output = first_output(manifest)
         is_map = len(output.shape) == 3 or (len(output.shape) == 4 and output.shape[1] == 1)
         if np.dtype(output.dtype).kind in "iu" and is_map:
             self._classes, self._channels = len(manifest.labels or ()) or IGNORED, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,32 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Manifest
+from edgeconv.bundle import Manifest, TensorInfo
+from edgeconv.errors import Notice
 from edgeconv.evaluation import SHARE, Figure
 from edgeconv.export.data.truth import Labeled
+
+logger = logging.getLogger(__name__)
 
 Arrays = Sequence[npt.NDArray[Any]]
 
 T = TypeVar("T")  # what is true of a sample
 C = TypeVar("C")  # what was counted on some samples
 R = TypeVar("R", bound="Rows")
+
+
+def first_output(manifest: Manifest) -> TensorInfo:
+    """The output that a task reads; a warning names it where the network has others."""
+    first, *others = manifest.outputs
+    if others:
+        logger.warning(
+            Notice(
+                f"the task reads the first output {first.name!r} of {1 + len(others)}",
+                f"to judge {others[0].name!r}, export with --cut-outputs {others[0].name}, or pass "
+                "--task file.py:metric, which gets all",
+            )
+        )
+    return first
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,15 @@ def test_whole_names_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]
     assert len(capsys.readouterr().out) < 4100
 
 
+def test_a_note_names_no_column_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """It said "--wide also shows , input" of a bar and a figure."""
+    columns = [Column("layer"), Column("", spare=True), Column("input", spare=True)]
+    print_fitted(columns, [["l" * 60, "#" * 20, "i" * 30]], wide=False)
+    assert capsys.readouterr().err == "note: --wide also shows input\n"
+    print_fitted(columns[:2], [["l" * 60, "#" * 30]], wide=False)
+    assert not capsys.readouterr().err
+
+
 @given(st.lists(st.text("12", min_size=1, max_size=WIDTH - 2), min_size=1, max_size=9))
 def test_figures_too_wide_for_one_line_stand_on_several(figures: list[str]) -> None:
     """The history of a board with a long address was 108 columns wide."""

@@ -57,6 +57,25 @@ def test_a_tuple_for_several_inputs(tmp_path: Path) -> None:
     assert [array.shape for array in sample] == [(1, 4), (1, 2)]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "for i in (0, 3):\n        x = torch.arange(i, i + 3.0)[:, None, None, None]\n"
+        "        yield x.expand(-1, 3, 4, 4)",
+        "x = torch.arange(6.0)[:, None, None, None].expand(-1, 3, 4, 4)\n"
+        "    data = torch.utils.data.TensorDataset(x, torch.zeros(6))\n"
+        "    return torch.utils.data.DataLoader(data, batch_size=4)",
+        "yield from ((np.full((3, 4, 4), i, np.float32), 7) for i in range(6))",
+    ],
+    ids=["batches", "DataLoader with labels", "samples with labels"],
+)
+def test_batches_and_labels_as_from_python(tmp_path: Path, body: str) -> None:
+    taken = list(choose(open_samples(write(tmp_path, f"def samples():\n    {body}"), ONE, None), 5))
+    assert [name for name, _ in taken] == ["0", "1", "2", "3", "4"]
+    assert [array[0, 0, 0, 0] for _, (array,) in taken] == [0, 1, 2, 3, 4]
+    assert all(array.shape == (1, 3, 4, 4) for _, (array,) in taken)
+
+
 def test_bytes_are_pixels(tmp_path: Path) -> None:
     spec = write(tmp_path, "def samples():\n    yield np.full((3, 4, 4), 255, np.uint8)")
     samples = open_samples(spec, ONE, HALF)
@@ -102,12 +121,12 @@ def test_what_finds_no_room_on_disk_has_to_come_again_the_same(
         ),
         ("def samples():\n    yield np.ones((3, 4, 4))\n    1 / 0", "raised ZeroDivisionError"),
         ("def samples(path):\n    yield path", "raised TypeError"),
-        ("def samples():\n    return 3", "returned a int\nhint: yield one array per sample$"),
+        ("def samples():\n    return 3", "returned a int\nhint: yield samples"),
         ("def samples():\n    pass", "returned a NoneType"),
         ("def samples():\n    yield from ()", "no usable sample"),
-        ("def samples():\n    yield np.ones((3, 4, 4)), 7", "has 2 arrays, the network 1 input\n"),
+        ("def samples():\n    yield np.ones((3, 4, 4)), 7, 8", "has 3 arrays, the network 1 "),
         ("def samples():\n    yield np.ones((4, 4, 3))", "looks like NHWC"),
-        ("def samples():\n    yield np.ones((2, 3, 4, 4))", r"\[2, 3, 4, 4\].*wants.*\[3, 4, 4\]"),
+        ("def samples():\n    yield np.ones((2, 3, 4, 5))", r"\[2, 3, 4, 5\].*wants.*\[3, 4, 4\]"),
         ("def samples():\n    yield 'cat.png'", "sample 0 of data.py:samples is a path"),
         ("def samples():\n    yield [[1], [2, 3]]", "is not an array"),
         ("def samples():\n    yield np.full((3, 4, 4), np.nan)", "sample 0 .* holds NaN"),

@@ -43,6 +43,7 @@ def model() -> ir.Model:
     [
         ("stem", {"first"}),
         ("head.*", {"third", "last"}),
+        ("head", {"third", "last"}),  # a module that contains the two
         ("r", {"first", "second"}),  # a layer and the clamp in it have one result
         ("third", {"third"}),
         ("y", {"last"}),

@@ -304,3 +304,25 @@ def test_targets_of_another_shape(y: npt.NDArray[Any], words: str, tmp_path: Pat
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 4), np.float32), y=y)
     with pytest.raises(DataError, match=words):
         Regression().open(tmp_path / "d.npz", None, made_manifest((1, 4), (1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "y"),
+    [
+        (Classification, (1, 4), np.arange(4)),
+        (Embeddings, (1, 4), np.arange(4) // 2),
+        (Regression, (1, 4), np.zeros((4, 4))),
+        (Segmentation, (1, 2, 3, 3), np.zeros((4, 3, 3), np.int64)),
+    ],
+)
+def test_one_of_several_outputs_is_named(
+    task: Any, outputs: tuple[int, ...], y: npt.NDArray[Any], tmp_path: Path, caplog: Any
+) -> None:
+    """Probabilities were held against boxes of the same shape, without a word."""
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 4), np.float32), y=y)
+    task().open(tmp_path / "d.npz", None, made_manifest((1, 4), outputs))
+    assert not caplog.messages
+    task().open(tmp_path / "d.npz", None, made_manifest((1, 4), outputs, outputs))
+    (message,) = caplog.messages
+    assert "reads the first output 'y0' of 2" in message
+    assert "--cut-outputs y1" in caplog.records[0].msg.hint
