@@ -3,6 +3,11 @@
 #   docker build -f docker/exporter.Dockerfile -t edgeconv .
 #   docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" edgeconv export net.py:make -o out
 #
+# To measure a board, OpenSSH needs the name of that user, and its keys where its home is:
+#
+#   docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" -v /etc/passwd:/etc/passwd:ro \
+#       -v "$HOME/.ssh:$HOME/.ssh:ro" edgeconv bench out --device ssh://pi@raspberrypi.local
+#
 # A plain install of torch brings gigabytes of CUDA libraries: pass the address of PyTorch's CPU
 # wheels with --build-arg PIP_EXTRA_INDEX_URL=…
 FROM python:3.11-slim-bookworm AS wheel

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-# Called with the name of a step, how much of it is done and how much there is.
+# Called with the name of a step, how much of it is done and how much there is; 0 is not known.
 Progress = Callable[[str, int, int], None]
 
 # Begins the name of a step that tries a pass for the accuracy of int8.
@@ -49,7 +49,8 @@ def goes_on(before: tuple[int, int], after: tuple[int, int]) -> bool:
         before: How much of the step before was done, and how much there was.
         after: The same of the report of another name.
     """
-    return after[0] > 0 and before[0] <= after[0] and 1 < before[1] <= after[1]
+    unknown = before[1] == after[1] == 0
+    return after[0] > 0 and before[0] <= after[0] and (unknown or 1 < before[1] <= after[1])
 
 
 def no_progress(step: str, done: int, total: int) -> None:

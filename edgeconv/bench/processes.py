@@ -86,11 +86,13 @@ def measure_repetitions(
     while repetition < options.repetitions or not _answered(journal, runnable, repetition):
         if not limit.allows_round(repetition):
             break
-        total = len(runnable) * max(options.repetitions, repetition + 1)
         for step in round_of(runnable, repetition):
             row = rows[step.row]
-            most = f" (at most {format_clock(limit.left)} more)" if limited else ""
-            progress(f"Measuring {row.label}{most}", step.order, total)
+            if limited:  # how many an answer takes is not known, but how long at most
+                most = f"(at most {format_clock(limit.left)} more)"
+                progress(f"Measuring {row.label} {most}", step.order, 0)
+            else:
+                progress(f"Measuring {row.label}", step.order, len(runnable) * options.repetitions)
             if step.order in done:
                 continue
             with naming(row.path):

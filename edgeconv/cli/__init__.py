@@ -156,11 +156,18 @@ def main() -> NoReturn:
         _fail("there is not enough memory", code=1, debug=debug, hint=hint)
     except ImportError as error:  # what edgeconv needs is missing, or broken
         hint = "`edgeconv doctor` says what does not work here, and what to do about it"
-        _fail(f"a package cannot be imported: {error}", code=1, debug=debug, hint=hint)
+        _fail_unexpected(f"a package cannot be imported: {error}", debug=debug, hint=hint)
     except Exception as error:
         hint = f"report it with the output of --debug at {_issues_page()}"
-        _fail(f"internal: {type(error).__name__}: {error}", code=1, debug=debug, hint=hint)
+        _fail_unexpected(f"internal: {type(error).__name__}: {error}", debug=debug, hint=hint)
     sys.exit(code or 0)
+
+
+def _fail_unexpected(message: str, *, debug: bool, hint: str) -> NoReturn:
+    """Print an error that libraries raise; some of them make one of an interruption."""
+    if interruption.exit_code() is not None:
+        message, hint = "interrupted", ""
+    _fail(message, code=1, debug=debug, hint=hint)
 
 
 def _fail_to_print(error: OSError, *, debug: bool) -> NoReturn:

@@ -134,7 +134,7 @@ def command(settings: BlameSettings) -> None:
     refuse_undrawable(settings.page)
     for option in given_options(("task", "truth")) if settings.labeled is None else ():
         raise UsageError(f"{option} judges labeled samples", hint="pass them with --labeled")
-    with progress("Starting", settings.quiet or settings.as_json) as show:
+    with progress("Starting", settings.quiet or settings.as_json, steps=True) as show:
         from edgeconv.export.blame import blame
 
         with temporary_folder() as folder:

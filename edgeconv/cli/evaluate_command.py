@@ -112,7 +112,7 @@ def command(settings: EvaluateSettings) -> None:
     result, where = _evaluated(settings, loaded, pictures)
     kept.made()
     if not settings.no_history:
-        run = history_run(result, started, where)
+        run = history_run(result, settings.bundle, started, where)
         remember(result, settings.store, run)
     if settings.out is not None:
         result.save(settings.out)

@@ -319,7 +319,7 @@ def command(settings: ExportSettings) -> None:
     silent = settings.quiet or settings.as_json
     if settings.device is not None:
         request = replace(request, target=_probe(settings.device, silent))
-    with progress("Starting", silent) as show:
+    with progress("Starting", silent, steps=True) as show:
         times = StepTimes(show)
         resolved = resolve_request(replace(request, progress=times))
         if resolved.note is not None and not settings.quiet:
@@ -343,7 +343,7 @@ def _carry_out(
     """The bundle, and what is missing in it."""
     from edgeconv.export.collected_seldom import collected_seldom
 
-    with collected_seldom():
+    with collected_seldom(frees=False):
         # Imported under the progress display: torch needs a second or two.
         from edgeconv.export.accuracy_budget import Escalated, export_within
         from edgeconv.export.api import carry_out

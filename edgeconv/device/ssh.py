@@ -61,6 +61,10 @@ EXPLANATIONS = {
         "its host key is unknown", "connect once with ssh and check it"
     ),
     "Permission denied": Explanation("the login was refused", "set up a key with ssh-copy-id"),
+    "No user exists for uid": Explanation(
+        "OpenSSH does not run as a user without a name",
+        "in a container, mount the host's /etc/passwd: -v /etc/passwd:/etc/passwd:ro",
+    ),
     "Too many authentication failures": Explanation(
         "the login was refused", "name the right key for it in ~/.ssh/config"
     ),

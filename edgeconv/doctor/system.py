@@ -87,6 +87,10 @@ def _ssh() -> Finding:
         hint = "install the system's package, such as openssh-client of Debian"
         return Finding(Section.BOARDS, name, State.OPTIONAL, f"is not installed; {use}", hint)
     said = _answer([program, "-V"])
+    if said.startswith("No user exists"):
+        found = f"{program} does not run as a user without a name; {use}"
+        hint = "in a container, mount the host's /etc/passwd: -v /etc/passwd:/etc/passwd:ro"
+        return Finding(Section.BOARDS, name, State.WARNING, found, hint)
     if not said.startswith("OpenSSH"):
         hint = "install OpenSSH's client, and put it first in PATH"
         return Finding(

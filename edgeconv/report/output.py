@@ -105,13 +105,20 @@ def echo_line(
 ) -> None:
     """Print one line, whatever ``text`` holds, on ``stream`` if one is given."""
     file = stream or (None if err else results())
-    click.secho(printable(text), file=file, err=err, fg=color, bold=bold or None)
+    click.echo(_styled(printable(text), color, bold=bold), file=file, err=err)
 
 
 def echo_sentence(text: str, *, err: bool = False, color: str | None = None) -> None:
     """Print a sentence of any length, which a terminal shows broken between words."""
     file = sys.stderr if err else results()
-    click.secho(for_terminal(printable(text), file), file=file, fg=color)
+    click.echo(_styled(for_terminal(printable(text), file), color), file=file)
+
+
+def _styled(text: str, color: str | None, *, bold: bool = False) -> str:
+    """The text in a color, unless ``NO_COLOR`` is set; click itself only looks for a terminal."""
+    if os.environ.get("NO_COLOR"):
+        color = None
+    return click.style(text, fg=color, bold=bold or None) if color or bold else text
 
 
 def echo_lines(text: str, *, err: bool = False) -> None:

@@ -26,7 +26,7 @@ class _Step:
     Attributes:
         name: The step.
         done: How much of it is done.
-        total: How much there is.
+        total: How much there is; 0 is not known.
         started: When its count began, which may have been under another name.
     """
 
@@ -35,26 +35,32 @@ class _Step:
     total: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def line(self, since: float) -> str:
-        """The line about it, for a computation that began at the time ``since``."""
+    def line(self, since: float, *, of_step: bool) -> str:
+        """The line about it, for a computation that began at the time ``since``.
+
+        ``of_step`` says that the time left is not that of the whole computation.
+        """
         now = time.monotonic()
         parts = [f"after {format_clock(now - since)}: {self.name}"]
         if self.total > 1:
             parts.append(f"{self.done} of {self.total}")
+        elif self.total == 0 and self.done > 0:
+            parts.append(f"{self.done} done")
         elif self.started - since >= 1:
             parts.append(f"for {format_clock(now - self.started)}")
         if 0 < self.done < self.total:
             left = (now - self.started) / self.done * (self.total - self.done)
-            parts.append(f"about {format_clock(left)} left")
+            parts.append(f"about {format_clock(left)} left{' of this step' * of_step}")
         return ", ".join(parts)
 
 
 @contextmanager
-def progress_lines(first: str) -> Iterator[Progress]:
+def progress_lines(first: str, *, steps: bool) -> Iterator[Progress]:
     """Print a line on standard error every 20 seconds, whether or not anything is reported.
 
     Args:
         first: The step until one is reported.
+        steps: Whether several steps follow each other.
 
     Yields:
         What to report to.
@@ -75,7 +81,7 @@ def progress_lines(first: str) -> Iterator[Progress]:
         # If the disk is full or the reader has left, the command itself will say so.
         with suppress(OSError):
             while not over.wait(interval):
-                echo_line(f"progress: {step.line(began)}", stream=stream)
+                echo_line(f"progress: {step.line(began, of_step=steps)}", stream=stream)
 
     thread = threading.Thread(target=tick, name="progress", daemon=True)
     if interval > 0:

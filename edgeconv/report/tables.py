@@ -125,12 +125,14 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 @contextmanager
-def progress(first: str, quiet: bool) -> Iterator[Progress]:
+def progress(first: str, quiet: bool, *, steps: bool = False) -> Iterator[Progress]:
     """Show progress on standard error: a bar on a terminal, else a line now and then.
 
     Args:
         first: The step to show until one is reported.
         quiet: Show nothing.
+        steps: Whether several steps follow each other: a line says then that the time left is that
+            of one. A bar begins anew with each.
 
     Yields:
         What to report to.
@@ -138,7 +140,7 @@ def progress(first: str, quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield no_progress
         return
-    with _bar(first) if sys.stderr.isatty() else progress_lines(first) as show:
+    with _bar(first) if sys.stderr.isatty() else progress_lines(first, steps=steps) as show:
         yield show
 
 
@@ -146,7 +148,8 @@ def progress(first: str, quiet: bool) -> Iterator[Progress]:
 def _bar(first: str) -> Iterator[Progress]:
     """Draw a bar with the time that is left, and remove it at the end.
 
-    A step of one part has no count and no time left, and its bar pulses while its clock runs.
+    A step of one part has no count and no time left, and its bar pulses while its clock runs. So
+    does the bar of a step that does not know how much there is, beside the count of what is done.
     """
     from rich import progress as rich_progress
 
@@ -181,6 +184,8 @@ def _bar(first: str) -> Iterator[Progress]:
             bar.update(task, description=printable(step))
             if total > 1:
                 bar.update(task, completed=done, total=total, count=f"{done}/{total}", left="left")
+            elif total == 0 and done > 0:
+                bar.update(task, count=f"{done} done")
             if begins:  # at once: some steps leave no other thread a turn
                 bar.refresh()
 

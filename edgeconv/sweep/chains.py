@@ -35,6 +35,11 @@ class Chains:
         self._stages = stages_of_chains(exports)
         self._exported: dict[str, dict[int, Bundle]] = {}
 
+    def is_last(self, job: ExportJob) -> bool:
+        """Whether a stage is the last of its chain."""
+        assert job.chain is not None
+        return self._stages[job.chain][-1] == job
+
     def exported(self, job: ExportJob, bundle: Bundle) -> list[ExitJob]:
         """Take a stage, and say what to ask about its chain if it was the last to come."""
         assert job.chain is not None

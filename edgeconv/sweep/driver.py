@@ -37,6 +37,7 @@ class Candidate:
         failures: Why jobs have no result, by their keys.
         parts_left: The keys of parts of the calibration that are not done yet.
         shards_left: The keys of parts of the evaluation that are not counted yet.
+        foreseen: How many jobs are still to follow from those that are wanted.
     """
 
     job: ExportJob
@@ -48,6 +49,7 @@ class Candidate:
     failures: dict[str, Failure] = field(default_factory=dict)
     parts_left: set[str] = field(default_factory=set)
     shards_left: set[str] = field(default_factory=set)
+    foreseen: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,15 +108,18 @@ class Driver:
         self._data = _contents(plan)
         self._ready: deque[tuple[Candidate, Job]] = deque()
         self._running: dict[Future[Failure | None], _Running] = {}
-        self._done = self._all = 0
+        self._done = self._wanted = 0
+        self._candidates: list[Candidate] = []
 
     def run(self, exports: Sequence[ExportJob]) -> list[Candidate]:
         """Carry out everything, and say what became of it."""
         self._ask_boards()
         candidates = [Candidate(job, job.key()) for job in exports]
         self._chains = Chains(self._plan, exports, self._data)
-        for candidate in candidates:
-            self._want_export(candidate)
+        self._candidates = candidates
+        first = [(candidate, job) for candidate in candidates for job in self._first(candidate)]
+        for candidate, job in first:
+            self._want(candidate, job)
         try:
             while self._ready or self._boards or self._running:
                 self._start()
@@ -134,24 +139,38 @@ class Driver:
         for board, future in asked:
             board.software = software.known(board.name, board.address, future, self._cache)
 
-    def _want_export(self, candidate: Candidate) -> None:
-        parts = candidate.job.parts()
-        if not parts or is_done(candidate.job, self._cache):
-            self._want(candidate, candidate.job)
-            return
+    def _first(self, candidate: Candidate) -> Sequence[Job]:
+        """The export, or the parts of its calibration; all that is to follow is foreseen."""
+        parts = [] if is_done(candidate.job, self._cache) else candidate.job.parts()
         candidate.parts_left = {part.key() for part in parts}
-        for part in parts:
-            self._want(candidate, part)
+        candidate.foreseen = len(parts) + 1 + self._jobs_about(candidate.job)
+        return parts or [candidate.job]
+
+    def _jobs_about(self, job: ExportJob) -> int:
+        """How many jobs ask about a bundle."""
+        plan = self._plan
+        counts = 0 if plan.count is None else len(plan.count.devices)
+        return counts + len(self._pools) + self._jobs_of_evaluation(job)
+
+    def _jobs_of_evaluation(self, job: ExportJob) -> int:
+        if self._plan.evaluate is None:
+            return 0
+        shards = self._plan.evaluate.shards
+        if job.chain is None:
+            return shards + 1  # and their sum
+        return shards * self._chains.is_last(job)
 
     def _want(self, candidate: Candidate, job: Job) -> None:
-        self._all += 1
+        self._wanted += 1
+        candidate.foreseen -= 1
         if is_done(job, self._cache):
             self._finished(candidate, job)
         else:
             self._ready.append((candidate, job))
 
     def _want_measured(self, measurement: Measurement[Asked]) -> None:
-        self._all += 1
+        self._wanted += 1
+        measurement.what.candidate.foreseen -= 1
         if not self._is_measured(measurement):
             self._boards.add(measurement)
 
@@ -290,6 +309,8 @@ class Driver:
             candidate.failures.setdefault(candidate.key, failure)
         if job.kind == "shard" and candidate.scored is not None:
             candidate.failures.setdefault(candidate.scored.key(), failure)
+        if job.kind in ("calibrate", "export", "shard"):
+            candidate.foreseen = 0  # nothing follows from these
         self._count()
 
     def _finished(self, candidate: Candidate, job: Job) -> None:
@@ -345,17 +366,19 @@ class Driver:
 
     def _evaluate(self, candidate: Candidate, job: ScoreJob) -> None:
         if is_done(job, self._cache):
-            self._all += 1
-            self._count()
+            self._wanted += self._jobs_of_evaluation(candidate.job)
+            candidate.foreseen -= self._jobs_of_evaluation(candidate.job)
+            self._count(self._jobs_of_evaluation(candidate.job))
             return
         parts = job.parts()
         candidate.shards_left = {part.key() for part in parts}
         for part in parts:
             self._want(candidate, part)
 
-    def _count(self) -> None:
-        self._done += 1
-        self._progress("Sweeping", self._done, self._all)
+    def _count(self, jobs: int = 1) -> None:
+        self._done += jobs
+        foreseen = sum(candidate.foreseen for candidate in self._candidates)
+        self._progress("Sweeping", self._done, self._wanted + foreseen)
 
 
 def _contents(plan: Plan) -> tuple[str | None, ...]:

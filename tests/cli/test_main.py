@@ -209,6 +209,17 @@ import edgeconv.device
 import numpy
 edgeconv.device.open_device = lambda name: numpy.empty(10**18)
 """
+# NumPy makes an ImportError of an interruption while it is imported.
+INTERRUPTED = """
+import os, signal
+import edgeconv.device
+def broken(name):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ImportError("initialization failed") from None
+edgeconv.device.open_device = broken
+"""
 FAILURES = [
     (["exprot"], "", 2, "no such command 'exprot'", "see `edgeconv --help`"),
     (["--debgu"], "", 2, "no such option", "see `edgeconv --help`"),
@@ -228,6 +239,7 @@ FAILURES = [
     (["inspect", "nowhere.onnx"], "", 2, "there is no file nowhere.onnx", "name an .onnx"),
     (["verify", "nowhere"], "", 2, "nowhere", ""),
     (PROBE, BROKEN, 1, "internal: ValueError: the flux\\ncapacitor", "report it with"),
+    (PROBE, INTERRUPTED, 130, "interrupted", ""),
     (PROBE, LARGE, 1, "there is not enough memory", "check the sizes"),
 ]
 

@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.cli import cli, doctor_command
+from edgeconv.device import open_device
 from edgeconv.doctor import Finding, Section, State
 from edgeconv.doctor.requirements import USES, _read, requirements
 from edgeconv.doctor.system import boards, folders
 from edgeconv.doctor.trials import explain, try_out
+from edgeconv.errors import MeasurementError
 
 try:
     import tomllib
@@ -194,6 +196,21 @@ def test_another_program_called_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ssh = next(each for each in boards() if each.name == "OpenSSH client")
     assert ssh.state is State.WARNING
     assert "is another program" in ssh.found
+
+
+def test_openssh_refuses_a_user_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs as the number of a user of the host."""
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho No user exists for uid 12345 >&2\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ssh = next(each for each in boards() if each.name == "OpenSSH client")
+    assert ssh.state is State.WARNING
+    assert "does not run as a user without a name" in ssh.found
+    assert "mount the host's /etc/passwd" in str(ssh.hint)
+    with pytest.raises(MeasurementError, match="does not run as a user without a name"):
+        open_device("ssh://board").probe()
 
 
 def test_names_of_devices_that_cannot_be_read(

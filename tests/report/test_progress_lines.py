@@ -44,6 +44,28 @@ def test_a_step_that_reports_nothing_is_named(
     assert capsys.readouterr().err == ""
 
 
+def test_a_count_without_an_end_has_no_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, "0.01")
+    with progress("Starting", quiet=False) as show:
+        show("Measuring a (at most 2:44 more)", 0, 0)
+        show("Measuring b (at most 2:40 more)", 3, 0)
+        line = "Measuring b (at most 2:40 more), 3 done\n"
+        assert line in wait_for(line, capsys)
+
+
+def test_of_several_steps_the_time_left_is_that_of_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, "0.01")
+    with progress("Starting", quiet=False, steps=True) as show:
+        show("Calibrating", 0, 4)
+        show("Calibrating", 1, 4)
+        shown = wait_for("left of this step\n", capsys)
+        assert re.search(r"Calibrating, 1 of 4, about \d+:\d\d left of this step\n", shown)
+
+
 def test_files_that_take_turns_have_one_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -233,7 +233,10 @@ def test_stages_before_are_results_of_their_own(digits: Path, result: SweepResul
 def test_nothing_is_done_twice(digits: Path, result: SweepResult) -> None:
     cache = Cache(digits / "cache")
     before = {entry.path for entry in cache.entries()}
-    again = sweep(read_plan(digits / "plan.toml"), cache, workers=0)
+    shown: list[tuple[int, int]] = []
+    plan = read_plan(digits / "plan.toml")
+    again = sweep(plan, cache, lambda _, *done: shown.append(done), workers=0)
+    assert {total for _, total in shown} == {shown[-1][0]}  # known from the start
     assert again.chains == result.chains
     assert {entry.path for entry in cache.entries()} == before
 

@@ -172,7 +172,9 @@ def test_done_parts_are_not_done_again(
     planned = {kind.name: (kind.jobs, kind.done) for kind in estimate(plan, [job], cache)}
     assert planned == {"calibrate": (4, 1), "export": (1, 0)}
     changed = (before / "surveyed.npz").stat().st_mtime_ns
-    sweep(plan, cache, workers=0)
+    shown: list[tuple[int, int]] = []
+    sweep(plan, cache, lambda _, *done: shown.append(done), workers=0)
+    assert shown == [(done, 5) for done in range(1, 6)]
     ends = sorted(part.stop for part in passes if part is not None)
     assert ends == [5, 10, 15, 21], "each part once, and no pass over all of the data"
     assert len(passes) == 4

@@ -128,6 +128,25 @@ def swept(
         yield run
 
 
+def test_the_number_of_jobs_is_known_from_the_start(
+    exported: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Of a sweep that makes everything afresh, and of one that finds everything made."""
+    plan = plan_of(exported[0], "ssh://pi").model_copy(
+        update={"count": CountsOn(devices=("emulated:pi4",))}
+    )
+    cache = Cache(tmp_path / "cache")
+    SCRIPT[:] = [lambda job: None]
+    shown: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(1) as executor:
+        for _ in range(2):
+            drive = Driver(
+                plan, cache, Scripted(executor, cache, 1), lambda _, *done: shown.append(done)
+            )
+            drive.run(candidates(plan))
+    assert shown == [(done, 6) for done in range(1, 7)] * 2
+
+
 def test_a_board_measures_one_thing_at_a_time(
     exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]]
 ) -> None:

@@ -147,7 +147,10 @@ def test_shards_come_to_the_whole(digits: Path, undisturbed: SweepResult) -> Non
 def test_nothing_is_done_twice(digits: Path, undisturbed: SweepResult) -> None:
     cache = Cache(digits / "cache")
     before = inodes(cache)
-    again = sweep(read_plan(digits / "plan.toml"), cache, workers=0)
+    shown: list[tuple[int, int]] = []
+    plan = read_plan(digits / "plan.toml")
+    again = sweep(plan, cache, lambda _, *done: shown.append(done), workers=0)
+    assert {total for _, total in shown} == {shown[-1][0]}  # known from the start
     after = inodes(cache)
     assert after == before
     assert again.rows == undisturbed.rows

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from pathlib import Path
 
 from edgeconv.bench.compare.comparison import (
     STRICT,
@@ -210,11 +211,14 @@ def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:
     return (f"{what} unreadable",) if count else ()
 
 
-def history_run(evaluation: Evaluation, started: datetime, device: str) -> HistoryRun:
-    """What the history has of an evaluation, which itself does not say when and where it was."""
+def history_run(evaluation: Evaluation, bundle: Path, started: datetime, device: str) -> HistoryRun:
+    """What the history has of an evaluation, which itself does not say when and where it was.
+
+    Its files have the names that a measurement of the same ``bundle`` gives them.
+    """
     files = tuple(
         HistoryRow(
-            name=file.path,
+            name=str(bundle / file.path),
             sha256=None,
             bytes=file.bytes,
             runtime=file.runtime,

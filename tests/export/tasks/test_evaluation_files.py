@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from edgeconv.bench import BenchOptions
 from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edgeconv.cli import cli
+from edgeconv.cli.bench_files import files_named
 from edgeconv.errors import DataError, EdgeconvError
 from edgeconv.evaluation import Evaluation
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import structured_input
+from edgeconv.store.history import History
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +57,28 @@ def test_saved_and_gated(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     assert run("evaluate", bundle.path, "--data", data, "-o", again, "--quiet")[0] == 0
     assert run("gate", again, "--baseline", out)[0] == 0
     assert run("gate", out, "--baseline", out)[0] == 2, "a file held against itself says nothing"
+
+
+def test_a_baseline_of_an_earlier_edgeconv(bundle: Bundle, data: Path, tmp_path: Path) -> None:
+    """Version 3 called LiteRT ai-edge-litert, and had no classes."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    result = evaluate(bundle, data)
+    result.save(new)
+    written = json.loads(new.read_text()) | {"schema_version": 3}
+    for name in ("classes", "labels", "truths", "pictures"):
+        del written[name]
+    for file in written["results"]:
+        del file["predictions"]
+        file["runtime"] = file["runtime"].replace("litert", "ai-edge-litert")
+    old.write_text(json.dumps(written))
+    code, said = run("gate", new, "--baseline", old)
+    assert (code, "passed" in said) == (0, True), said
+
+
+def test_the_history_names_files_as_bench_does(bundle: Bundle, data: Path) -> None:
+    assert run("evaluate", bundle.path, "--data", data, "--quiet")[0] == 0
+    names = {entry.name for entry in History.at(None).entries()}
+    assert names == set(map(str, files_named((bundle.path,), BenchOptions())))
 
 
 def spoiled(bundle: Bundle, out: Path) -> Path:
