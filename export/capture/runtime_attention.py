@@ -75,7 +75,7 @@ def _attended(
 
 
 def _earlier(w: Writer, count: int, window: int = -1) -> ir.Value:
-    """What lets each of so many tokens see itself and those before it, in all ``window`` of them."""
+    """What lets each of so many tokens see itself and those before it, ``window`` in all."""
     unseen = np.full((count, count), _UNSEEN, np.float32)
     hidden = np.triu(unseen, 1)
     if window > 0:

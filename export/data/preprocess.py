@@ -33,7 +33,8 @@ def to_input(
     inside = preprocessing is not None and preprocessing.inside
     if is_pixels(array.dtype, info) and not inside:
         return normalize(array, preprocessing, channel_axis(info))
-    with np.errstate(invalid="ignore", over="ignore"):  # NaN and what is too large are refused below
+    # NaN and what is too large are refused below.
+    with np.errstate(invalid="ignore", over="ignore"):
         converted = np.ascontiguousarray(array, dtype=info.dtype)
     if converted.dtype.kind in "iub" and not np.array_equal(converted, array):
         raise DataError(
