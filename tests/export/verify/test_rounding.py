@@ -213,7 +213,7 @@ def test_a_mean_of_values_that_are_all_alike_is_right(size: int, tmp_path: Path)
 def test_a_normalization_that_takes_a_bias_off_is_right(kind: str, tmp_path: Path) -> None:
     """On inputs of a millionth a biased sum rounds in units of the bias, which is then taken off.
 
-    Networks that draw begin so: CycleGAN, pix2pix, style transfer, RAFT.
+    Networks that draw begin so: CycleGAN, pix2pix, style transfer.
     """
     torch.manual_seed(0)
     layers, shape = {
