@@ -93,6 +93,13 @@ class Preprocessing(StatedRecord):
     def _one_for_all(cls, value: Any) -> Any:
         return (value,) if isinstance(value, (int, float)) else value
 
+    @field_validator("resize", "crop", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # Python would count it as 1 or 0
+            raise ValueError("a number belongs here, not true or false")
+        return value
+
     @field_validator("std")
     @classmethod
     def _divides(cls, std: tuple[float, ...]) -> tuple[float, ...]:

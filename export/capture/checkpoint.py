@@ -16,6 +16,8 @@ from edgeconv.near_names import did_you_mean
 
 logger = logging.getLogger(__name__)
 
+_LEAVE_OUT = "leave --weights-key out: the file is a state dict itself"
+
 State = dict[str, torch.Tensor]
 # Where trainings put the state dict, the usual one first; an average of the weights is a choice.
 _KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module")
@@ -56,8 +58,8 @@ def read_checkpoint(path: Path, key: str | None, wanted: Collection[str]) -> Sta
             f"{path} holds no state dict but {_described(whole)}", hint="save model.state_dict()"
         )
     taken = _chosen(found) if key is None else _asked(found, key, path)
-    others = [_dotted(place) for place in found if place != taken]
-    if others:
+    others = [_dotted(place) for place in found if place and place != taken]
+    if others and key is None:
         logger.warning(
             Notice(
                 f"{path.name} holds several state dicts: {_dotted(taken)} is taken",
@@ -137,14 +139,18 @@ def _asked(found: Mapping[tuple[str, ...], State], key: str, path: Path) -> tupl
         (p for p in found if _dotted(p) == key or (p and p[0] == key and len(p) <= 2)), None
     )
     if place is None:
-        keys = list(map(_dotted, found))
-        hint = did_you_mean(key, keys, f"pass --weights-key with one of {', '.join(keys)}")
+        # Of a file that is a state dict itself, the networks that it may hold.
+        keys = [_dotted(place) for place in found if place] or sorted(
+            {name.partition(".")[0] for state in found.values() for name in state if "." in name}
+        )
+        otherwise = f"name one of {', '.join(keys)} by --weights-key" if keys else _LEAVE_OUT
+        hint = did_you_mean(key, keys, otherwise)
         raise UsageError(f"{path} has no state dict under {key!r}", hint=hint)
     return place
 
 
 def _dotted(place: tuple[str, ...]) -> str:
-    return ".".join(place) or "the file itself"
+    return ".".join(place)
 
 
 def _without_prefixes(state: State, wanted: Collection[str]) -> State:

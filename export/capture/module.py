@@ -17,6 +17,7 @@ from edgeconv.errors import CaptureError
 from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.constants import with_constants
+from edgeconv.export.capture.drawn import refuse_dropped
 from edgeconv.export.capture.float32 import compute_in_float32
 from edgeconv.export.capture.kernel_types import compute_where_kernels_are
 from edgeconv.export.capture.masked_rows import zero_masked_rows
@@ -73,6 +74,7 @@ def _captured(
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         program = _traced(network, traced, inputs, progress, calls)
+        refuse_dropped(program, name_of(network))
         progress("Translating into ONNX", 0, 1)
         try:
             exported = _written(program, names, output_names, opset)

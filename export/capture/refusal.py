@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 
 import torch
 from torch import fx, nn
+from torch._ops import OpOverload
 from torch.nn import functional as F  # noqa: N812  # as PyTorch's own pages call it
 from torch.nn.utils import rnn
 
@@ -193,21 +194,40 @@ def inexpressible(name: str, error: Exception) -> CaptureError:
         return CaptureError(
             f"torch.onnx.export cannot express {name} as ONNX: {cause}", hint=TRACEBACK_HINT
         )
-    place = SourceLine.of_trace(node.meta.get("stack_trace") or "")
-    where = f", which {_module_of(node) or name} calls"
-    where += f" at {place}" if place else ""
+    where = f", which {called_by(node, name)}"
     # An operator that is known but fails says why; of an unknown one there is no more to say.
     why = "" if "No ONNX function found" in cause else f": {cause}"
     # Some are primitives by now; users know them as operators.
     operator = str(node.target).replace("prims.", "aten.", 1).replace("bessel_i", "i", 1)
+    if _draws(node):
+        return CaptureError(
+            f"{operator}{where}, draws random numbers, to which no file can be compared",
+            hint="feed them as an input",
+        )
     return CaptureError(
         f"PyTorch's exporter cannot express {operator} as ONNX{where}{why}",
         hint=_way_around(operator),
     )
 
 
+def called_by(node: fx.Node, name: str) -> str:
+    """Which module of the network ``name`` calls an operator, and in which line of the user's."""
+    place = SourceLine.of_trace(node.meta.get("stack_trace") or "")
+    return f"{_module_of(node) or name} calls" + (f" at {place}" if place else "")
+
+
+def _draws(node: fx.Node) -> bool:
+    """Whether an operator exists to draw random numbers; one that can drop some does not."""
+    operator = node.target
+    return (
+        isinstance(operator, OpOverload)
+        and torch.Tag.nondeterministic_seeded in operator.tags
+        and not any("dropout" in argument.name for argument in operator._schema.arguments)
+    )
+
+
 def _way_around(operator: str) -> str:
-    if re.search(r"linalg|svd|qr|eig|pinv|lstsq|matrix|geqrf|lu", operator):
+    if re.search(r"linalg|svd|\bqr\b|pinv|lstsq|matrix|geqrf|\blu_|slogdet", operator):
         return (
             "torch.linalg.inv, solve, cholesky and det of a fixed size can be exported: write it "
             f"with them, {_ELSEWHERE}"

@@ -65,15 +65,22 @@ def _attended(
     scale = w.number("scale", 0.0) or 1 / sqrt(depth)
     scores = w.op.MatMul(q, w.op.Transpose(k, perm=[0, 1, 3, 2]))
     scores = w.op.Mul(scores, w.constant(scale))
+    if (cap := w.number("softcap", 0.0)) > 0:
+        bounded = w.op.Tanh(w.op.Mul(scores, w.constant(1 / cap)))
+        scores = w.op.Mul(bounded, w.constant(cap))
     for each in added:
         scores = w.op.Add(scores, each)
     mixed = w.op.MatMul(w.op.Softmax(scores, axis=-1), v)
     return _shaped(w, w.op.Transpose(mixed, perm=_HEADS_LAST), [0, 0, -1])
 
 
-def _earlier(w: Writer, count: int) -> ir.Value:
-    """What lets each of so many tokens see itself and those before it."""
-    return w.constant(np.triu(np.full((count, count), _UNSEEN, np.float32), 1))
+def _earlier(w: Writer, count: int, window: int = -1) -> ir.Value:
+    """What lets each of so many tokens see itself and those before it, ``window`` in all."""
+    unseen = np.full((count, count), _UNSEEN, np.float32)
+    hidden = np.triu(unseen, 1)
+    if window > 0:
+        hidden += np.tril(unseen, -window)
+    return w.constant(hidden)
 
 
 def _masked(w: Writer, index: int, batch: int, sizes: tuple[int, int]) -> list[ir.Value]:
@@ -169,9 +176,7 @@ def _keys_and_values(w: Writer, key: ir.Value, heads: int, width: int) -> tuple[
 
 def _group_query_attention(w: Writer) -> Sequence[ir.Value]:
     """Several queries share keys and values; each token sees those before it."""
-    _refuse_state(w, (3, 4, 11, 12, 13, 14, 15), ("smooth_softmax", "softcap"))
-    if w.number("softcap", 0.0) or w.node.attributes.get_int("local_window_size", -1) > 0:
-        raise w.refused("it has a window or a cap", _AS_BEFORE)
+    _refuse_state(w, (3, 4, 11, 12, 13, 14, 15), ("smooth_softmax",))
     if w.is_used(3):
         raise w.refused("its scores are read", _AS_BEFORE)
     heads = w.node.attributes.get_int("num_heads", 1)
@@ -197,7 +202,10 @@ def _group_query_attention(w: Writer) -> Sequence[ir.Value]:
         turns = [_turn(w, cache, _first(w, count)) for cache in caches]
         interleaved = w.flag("rotary_interleaved")
         q, k = (_turned_heads(w, each, turns, interleaved) for each in (q, k))
-    added = [_earlier(w, count)] + ([w.input(10)] if w.has(10) else [])
+    window = w.node.attributes.get_int("local_window_size", -1)
+    if window == 0:
+        raise w.refused("its local_window_size is 0", "set it to -1, or to 1 and more")
+    added = [_earlier(w, count, window)] + ([w.input(10)] if w.has(10) else [])
     groups = heads // shared
     every = [_repeated(w, each, groups, shared * groups, count) for each in (k, v)]
     return [_attended(w, (q, every[0], every[1]), depth, added), k, v]

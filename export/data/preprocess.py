@@ -33,12 +33,19 @@ def to_input(
     inside = preprocessing is not None and preprocessing.inside
     if is_pixels(array.dtype, info) and not inside:
         return normalize(array, preprocessing, channel_axis(info))
-    with np.errstate(invalid="ignore"):  # NaN and what is too large are refused below
+    # NaN and what is too large are refused below.
+    with np.errstate(invalid="ignore", over="ignore"):
         converted = np.ascontiguousarray(array, dtype=info.dtype)
     if converted.dtype.kind in "iub" and not np.array_equal(converted, array):
         raise DataError(
             f"{source} has values that {info.dtype}, the type of the input {info.name!r}, has not",
             hint="pass whole numbers in its range",
+        )
+    if converted.dtype.kind == "f" and (np.isinf(converted) & np.isfinite(array)).any():
+        raise DataError(
+            f"{source} has values that {info.dtype}, the type of the input {info.name!r}, cannot "
+            "hold",
+            hint="scale them, or leave such samples out",
         )
     if converted.dtype.kind == "f" and np.isnan(converted).any():
         raise DataError(f"{source} holds NaN", hint="remove such samples")

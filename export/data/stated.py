@@ -52,7 +52,9 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
     try:
         read = Preprocessing.model_validate(content)
     except ValidationError as error:
-        hint = near_hint(error, Preprocessing, hint)
+        # The message of a wrong value says what is right; the keys are for a wrong key.
+        unknown = error.errors(include_url=False)[0]["type"] == "extra_forbidden"
+        hint = near_hint(error, Preprocessing, hint if unknown else "correct that value")
         raise UsageError(f"{path}: {first_problem(error)}", hint=hint) from error
     return _refuse_bytes(read)
 

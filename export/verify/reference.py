@@ -177,6 +177,11 @@ def _remedy(network: nn.Module, message: str) -> str:
             "files compute no gradients: write the derivative out with other operators, or "
             "compute it outside"
         )
+    if "Couldn't load custom C++ ops" in message:
+        return (
+            "the installed torchvision was not built for the installed torch: install both from "
+            "the same package index, in one command"
+        )
     if message.startswith("Guard failed"):
         return (
             "the program is for that size only: pass it, or save the program again with "

@@ -91,8 +91,10 @@ def test_which_one_was_taken_is_said_and_can_be_chosen(
         assert_equal(loaded(path), state(1))
     assert "state_dict is taken\nhint: weights_key chooses another" in caplog.text
     assert "(state_dict_ema, teacher.net)" in caplog.text
+    caplog.clear()
     assert_equal(loaded(path, "state_dict_ema"), state(2))
     assert_equal(loaded(path, "teacher.net"), state(3))
+    assert not caplog.text
     assert_equal(loaded(path, "teacher"), state(3))
     with pytest.raises(UsageError, match=r"under 'ema'\nhint: .*state_dict_ema, state_dict"):
         loaded(path, "ema")
@@ -209,6 +211,12 @@ def test_several_networks_in_one_state_dict(tmp_path: Path) -> None:
         loaded(path)
     assert_equal(loaded(path, "teacher"), state(2))
     assert_equal(loaded(path, "student"), state(1))
+    torch.save(prefixed("student.") | prefixed("teacher.", seed=2), path)
+    with pytest.raises(UsageError, match=r"\nhint: name one of student, teacher by weights_key"):
+        loaded(path, "x")
+    torch.save({"weight": torch.ones(3)}, path)
+    with pytest.raises(UsageError, match=r"\nhint: leave weights_key out"):
+        loaded(path, "x")
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from edgeconv.errors import CaptureError, UsageError
+from edgeconv.errors import CaptureError, UnsupportedOperator, UsageError
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.verify.reference import module_outputs
 
@@ -252,3 +252,49 @@ def test_a_network_that_exits_is_shown_its_line() -> None:
     network = Returning(lambda weight, x: sys.exit("no license"))
     with pytest.raises(UsageError, match=rf"ends Python at .*{HERE}:\d+ .*: no license"):
         module_outputs(network, (X,))
+
+
+class Drawing(nn.Module):
+    def __init__(self, draw: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.draw(x)
+
+
+@pytest.mark.parametrize(
+    ("draw", "operator"),
+    [
+        (lambda x: torch.randn(x.shape, generator=torch.Generator()), "aten.randn.generator"),
+        (lambda x: torch.bernoulli(x.sigmoid(), generator=torch.Generator()), "aten.bernoulli"),
+        (lambda x: torch.randperm(x.shape[-1]).float(), "aten.randperm"),
+        (lambda x: torch.poisson(x.abs()), "aten.poisson"),
+        (lambda x: nn.functional.rrelu(x, training=True), "aten.rrelu_with_noise_functional"),
+    ],
+)
+def test_random_numbers_that_onnx_has_not_are_refused_as_such(
+    draw: Callable[[torch.Tensor], torch.Tensor], operator: str
+) -> None:
+    error = refusal(Drawing(draw))
+    assert error.message.startswith(operator)
+    assert "draws random numbers, to which no file can be compared" in error.message
+    assert error.hint == "feed them as an input"
+
+
+def test_attention_that_always_drops_is_refused() -> None:
+    """PyTorch's exporter leaves the share out, and the file was taken for one with a jump."""
+
+    def attended(x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.3)
+
+    with pytest.raises(UnsupportedOperator, match=r"dropout_p is 0\.3") as caught:
+        capture_module(Network(Drawing(attended)).eval(), [X], ["y"], 20)
+    assert "blocks.1 (Drawing)" in caught.value.message
+    assert "self.training" in caught.value.hint
+
+
+def test_recurrent_layers_drop_only_in_training() -> None:
+    """nn.LSTM states its share in eval mode too."""
+    layer = nn.LSTM(6, 6, 2, dropout=0.5, batch_first=True)
+    capture_module(nn.Sequential(layer).eval(), [X], ["y", "h", "c"], 20)

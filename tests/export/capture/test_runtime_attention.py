@@ -116,6 +116,27 @@ CASES: dict[str, Case] = {
         {"l": integers([4, 4]), "t": integers(5)},
         {"num_heads": 4, "kv_num_heads": 2},
     ),
+    "grouped, of three tokens, bounded": (
+        *("GroupQueryAttention", "q k v - - l t - - - a", "y k2 v2"),
+        {
+            "q": reals(BATCH, TOKENS, 32),
+            "k": X16,
+            "v": 2 * X16,
+            "a": reals(BATCH, 1, TOKENS, TOKENS),
+        },
+        {"l": integers([4, 4]), "t": integers(5)},
+        {"num_heads": 4, "kv_num_heads": 2, "local_window_size": 3, "softcap": 1.5},
+    ),
+    # As ONNX Runtime's builder of language models states what is not used.
+    "grouped, all stated": (
+        *("GroupQueryAttention", "q k v - - l t", "y k2 v2"),
+        {"q": reals(BATCH, TOKENS, 32), "k": X16, "v": 2 * X16},
+        {"l": integers([4, 4]), "t": integers(5)},
+        {
+            **{"num_heads": 4, "kv_num_heads": 2, "local_window_size": -1, "softcap": 0.0},
+            "smooth_softmax": 0,
+        },
+    ),
     "grouped and turned": (
         *("GroupQueryAttention", "q - - - - l t cos sin", "y k2 v2"),
         {"q": reals(BATCH, TOKENS, 128)},
@@ -208,3 +229,12 @@ def test_a_cache_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"n \(MultiHeadAttention\): it reads keys") as refusal:
         read(path, {"x": X})
     assert refusal.value.hint == "export without a cache"
+
+
+def test_a_window_of_no_token_is_refused(tmp_path: Path) -> None:
+    operator, inputs, outputs, feeds, constants, attributes = CASES["grouped"]
+    case = (operator, inputs, outputs, feeds, constants, {**attributes, "local_window_size": 0})
+    with pytest.raises(
+        CaptureError, match=r"n \(GroupQueryAttention\): its local_window_size is 0"
+    ):
+        read(saved(tmp_path / "n.onnx", case), feeds)

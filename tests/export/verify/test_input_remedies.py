@@ -63,3 +63,16 @@ def test_one_input_that_is_passed_by_name() -> None:
     assert [info.name for info in network.arguments.inputs] == ["tokens"]
     (output,) = module_outputs(network, (np.ones((1, 6), np.float32),)).values()
     assert (output == 2).all()
+
+
+def test_operators_of_torchvision_that_do_not_load() -> None:
+    """Detectors begin with them; the size of the input has nothing to do with it."""
+
+    class Detector(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            # As torchvision/extension.py raises it.
+            raise RuntimeError("Couldn't load custom C++ ops. This can happen if your PyTorch and")
+
+    with pytest.raises(UsageError) as caught:
+        module_outputs(Detector(), (np.ones((1, 6), np.float32),))
+    assert caught.value.hint.startswith("the installed torchvision was not built for the installed")

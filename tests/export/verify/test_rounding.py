@@ -208,6 +208,50 @@ def test_a_mean_of_values_that_are_all_alike_is_right(size: int, tmp_path: Path)
     assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
 
 
+@pytest.mark.slow  # three exports
+@pytest.mark.parametrize("kind", ["conv", "conv 1d", "transposed"])
+def test_a_normalization_that_takes_a_bias_off_is_right(kind: str, tmp_path: Path) -> None:
+    """On inputs of a millionth a biased sum rounds in units of the bias, which is then taken off.
+
+    Networks that draw begin so: CycleGAN, pix2pix, style transfer.
+    """
+    torch.manual_seed(0)
+    layers, shape = {
+        "conv": ([nn.Conv2d(3, 32, 7, stride=2, padding=3), nn.InstanceNorm2d(32)], (3, 64, 64)),
+        "conv 1d": ([nn.Conv1d(64, 32, 5), nn.InstanceNorm1d(32)], (64, 40)),
+        "transposed": (
+            [nn.ConvTranspose2d(3, 16, 4, 2, 1), nn.InstanceNorm2d(16, affine=True)],
+            (3, 32, 32),
+        ),
+    }[kind]
+    bundle = export(
+        nn.Sequential(*layers), out=tmp_path / "out", input_size=InputShape((1, *shape))
+    )
+    assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose", "Gemm", "MatMul"])
+def test_a_bias_moves_its_channel_by_units_of_itself(operator: str) -> None:
+    net = Net()
+    weights = np.zeros((2, 100, 1) if operator == "Conv" else (100, 2), np.float32)
+    bias, shape = np.array([0.0, 1.0], np.float32), (3, 100)
+    if operator in ("Conv", "ConvTranspose"):
+        shape = (1, 100, 3)
+    if operator == "ConvTranspose":
+        weights = weights[..., None]
+    x = net.input("x", shape)
+    if operator == "MatMul":
+        made = net.op("Add", net.constant(bias), net.op("MatMul", x, net.constant(weights)))
+    else:
+        made = net.op(operator, x, net.constant(weights), net.constant(bias))
+    net.output(made)
+    ((moves,),) = moves_by_functions(as_model(net.proto()), [(np.ones(shape, np.float32),)])
+    first, second = np.moveaxis(moves, 1, 0)[..., :]
+    assert not first.any()
+    # A hundred terms: sqrt(100) / 2 units of 2^-23, uniformly drawn.
+    assert 1e-8 < np.abs(second).max() <= 5.001 * 2.0**-23
+
+
 def test_only_what_a_function_moves_is_added() -> None:
     net = Net()
     near = net.op("Tanh", net.input("x", (1, 3)))
