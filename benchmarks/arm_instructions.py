@@ -255,8 +255,13 @@ def main() -> None:
 
 def litert_version() -> str:
     """Read the LiteRT release of the emulated boards, which is pinned."""
+    return pinned_version("ai-edge-litert")
+
+
+def pinned_version(package: str) -> str:
+    """Read the release of a package on the 64-bit emulated boards."""
     lines = (WHEELS / "arm64.txt").read_text(encoding="utf-8").splitlines()
-    (line,) = (line for line in lines if line.startswith("ai-edge-litert=="))
+    (line,) = (line for line in lines if line.startswith(f"{package}=="))
     return line.split()[0].partition("==")[2]
 
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.int8_noise
 
-The networks and photographs are those of ``benchmarks.int8_real_weights``. Of a version with
+The networks and photographs are those of ``benchmarks.real_networks``. Of a version with
 percentile ranges, one thing at a time is done to the float network: weights are rounded, with and
 without the mean error of each channel taken back, and activations are clipped to what their
 integers represent. Writes ``results/int8_noise.md``.
@@ -17,8 +17,9 @@ import numpy as np
 import onnx_ir as ir
 
 from benchmarks.int8_held_out import db, run
-from benchmarks.int8_real_weights import TASKS, Task, data, network_of
+from benchmarks.int8_real_weights import network_of
 from benchmarks.measuring import machine, markdown_table, publish
+from benchmarks.real_networks import TASKS, Task, data
 from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, fit
 from edgeconv.export.quantize.calibrated import CalibratedModel
@@ -67,8 +68,9 @@ def with_clipped_activations(fitted: CalibratedModel) -> ir.Model:
 
 def measured(task: Task) -> Iterator[list[str]]:
     """A row for each source of noise."""
-    calibration, unseen = data(task)
-    batches = [[sample] for sample in calibration]
+    samples = data(task)
+    unseen = samples.unseen
+    batches = [[sample] for sample in samples.calibration]
     network = network_of(task)
     plain, _ = fit(network, batches, replace(OPTIONS, bias_correction=False))
     corrected, _ = fit(network, batches, OPTIONS)
@@ -86,7 +88,7 @@ def measured(task: Task) -> Iterator[list[str]]:
 def main() -> None:
     lines = []
     for task in TASKS:
-        if not task.texts:
+        if task.text is None:
             rows = list(measured(task))
             lines += ["", f"## {task.name}", "", *markdown_table(["what is done", "SQNR"], rows)]
     publish(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from edgeconv.bundle import (
     MANIFEST_NAME,
@@ -40,9 +43,7 @@ from edgeconv.export.search import FrontPoint
 from edgeconv.export.tensor_info import input_infos
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.batches import verified_at_batches
-from edgeconv.export.verify.check_export import (
-    run_reference,
-)
+from edgeconv.export.verify.check_export import NetworkRun, run_network, run_reference
 from edgeconv.export.verify.reference import save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -107,7 +108,7 @@ def run(
     writer = Writer(request, folder, description(manifest), prepared.pictures, prepared.head)
     variants = writer.variants(prepared.graph, None, calibrated=False)
     artifacts = writer.write(variants)
-    quantized = writer.quantize(prepared.scores, batches, surveyed)
+    quantized, ran = _quantize(writer, prepared, batches, surveyed)
     warn_of_data(batches, prepared.preprocessing, quantized, calibrates=request.calibrates)
     integers = writer.variants(prepared.graph, quantized, calibrated=True)
     artifacts += writer.write(integers)
@@ -115,18 +116,17 @@ def run(
     if not artifacts:
         raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
-    warn_of_float_fallback(artifacts)
+    warn_of_float_fallback(artifacts, quantized)
     warn_of_small_products(prepared.graph, artifacts, request.asked.target)
 
     graphs = _quantized_graphs(variants + integers)
     reference = run_reference(
         prepared.itself,
-        batches.kept,
+        ran(),
         graphs,
         progress,
         formats=request.formats,
         prequantized=request.existing is not None,
-        has_float32=Precision.FLOAT32 in request.precisions,
     )
     at_batches = partial(
         verified_at_batches,
@@ -152,6 +152,32 @@ def run(
     )
     _write_documents(folder, manifest, request, quantized)
     return Outcome(manifest, writer.failures, tuple(failed), front)
+
+
+def _quantize(
+    writer: Writer, prepared: Prepared, batches: SampleBatches, surveyed: Surveyed | None
+) -> tuple[QuantizedModel | None, Callable[[], NetworkRun]]:
+    """Quantize the network, and run the network itself beside that if that changes nothing.
+
+    Returns:
+        The quantized network, and what says what the network itself computes.
+    """
+    request = prepared.request
+    run_itself = partial(
+        run_network, prepared.itself, has_float32=Precision.FLOAT32 in request.precisions
+    )
+    samples = batches.kept_ahead() if request.calibrates and _runs_in_other_threads() else None
+    if samples is None or request.quantization.decided().learns:  # which runs PyTorch itself
+        quantized = writer.quantize(prepared.scores, batches, surveyed)
+        return quantized, lambda: run_itself(batches.kept, request.asked.progress)
+    with ThreadPoolExecutor(1, thread_name_prefix="network") as thread:
+        running = thread.submit(run_itself, samples, thread=thread)
+        return writer.quantize(prepared.scores, batches, surveyed), running.result
+
+
+def _runs_in_other_threads() -> bool:
+    """Whether a module computes the same in another thread, which has settings of its own."""
+    return not torch.is_autocast_enabled("cpu") and torch.get_default_device().type == "cpu"
 
 
 def survey_part(

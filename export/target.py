@@ -163,6 +163,32 @@ def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> Notice | 
     )
 
 
+def slow_float16(
+    target: Target, formats: Sequence[Format], precisions: Sequence[Precision]
+) -> Notice | None:
+    """Say that ONNX Runtime takes longer for float16 on cores with fp16 arithmetic, with figures.
+
+    They are those of ``benchmarks/results/float16_instructions.md``. Other cores compute such a
+    file in float32.
+
+    Args:
+        target: The device.
+        formats: The formats that are written.
+        precisions: What is written.
+    """
+    if Format.ONNX not in formats or Precision.FLOAT16 not in precisions:
+        return None
+    if target.architecture != "aarch64" or not target.half_arithmetic:
+        return None
+    return Notice(
+        "ONNX Runtime is no faster with float16 on cores with fp16 arithmetic, and often slower: "
+        "on a Cortex-A76 ResNet-18 of 64x64 pixels takes 69 M instructions, as in float32, and "
+        "MobileNetV2 106 M instead of 23 M",
+        "take the float16 ONNX file for its size only; for speed pass --precision int8, or "
+        "--format tflite, whose float16 files LiteRT computes in half precision there",
+    )
+
+
 def demand_loadable(
     file: str,
     operators: Mapping[str, int],

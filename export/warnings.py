@@ -16,14 +16,17 @@ from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.small_products import slow_small_products
-from edgeconv.export.target import caution, slow_int8
+from edgeconv.export.target import caution, slow_float16, slow_int8
 from edgeconv.export.verify.failure import OWN_SCALES
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
+from edgeconv.units import format_percent
 from edgeconv.verification import Verification
 
 logger = logging.getLogger(__name__)
 
+# Where operators in float multiply as much, int8 saves less than half of the time.
+_MOST_IN_FLOAT = 0.5
 # How many files a warning names.
 _NAMED_FILES = 3
 
@@ -53,6 +56,9 @@ def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
         warning = caution(target, request.formats, request.precisions)
         if warning is not None:
             logger.warning("%s", warning)
+        slow = slow_float16(target, request.formats, request.precisions)
+        if slow is not None:
+            logger.warning(slow)
 
 
 def warn_of_small_products(
@@ -139,14 +145,26 @@ def warn_of_data(
         )
 
 
-def warn_of_float_fallback(artifacts: Sequence[Artifact]) -> None:
-    """Warn of quantized files in which operators run in float."""
+def warn_of_float_fallback(artifacts: Sequence[Artifact], quantized: QuantizedModel | None) -> None:
+    """Warn of quantized files in which operators run in float, and where those do most of it."""
     files = [a.path for a in artifacts if a.precision.calibrated and a.float_fallback]
-    if files:
+    if not files:
+        return
+    names = " and ".join(files)
+    if quantized is not None and quantized.macs_in_float >= _MOST_IN_FLOAT:
+        share = format_percent(quantized.macs_in_float)
         logger.warning(
-            "some operators run in float in %s: the summary and the manifest name them",
-            " and ".join(files),
+            Notice(
+                f"operators with {share} of the network's multiplications run in float in {names}: "
+                "int8 gains little speed in this network",
+                "the summary and the manifest name them; --precision float16 and int8-dynamic may "
+                "be as fast, and keep more",
+            )
         )
+        return
+    logger.warning(
+        "some operators run in float in %s: the summary and the manifest name them", names
+    )
 
 
 def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
@@ -156,7 +174,8 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
         if figures is None or artifact.precision is Precision.FLOAT32:
             continue
         advice = (
-            "check the calibration data and its preprocessing, and run `edgeconv blame`"
+            "check the calibration data and its preprocessing, and run `edgeconv blame`; where "
+            "nothing is wrong, --precision int16x8, int8-dynamic and float16 keep more"
             if artifact.precision.calibrated
             else "try --precision float16"
         )

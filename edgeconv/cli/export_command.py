@@ -343,7 +343,7 @@ def _carry_out(
     """The bundle, and what is missing in it."""
     from edgeconv.export.collected_seldom import collected_seldom
 
-    with collected_seldom():
+    with collected_seldom(frees=False):
         # Imported under the progress display: torch needs a second or two.
         from edgeconv.export.accuracy_budget import Escalated, export_within
         from edgeconv.export.api import carry_out

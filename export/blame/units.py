@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.integer_forms import data_inputs, is_accumulator, is_constant
 from edgeconv.export.quantize.operators import OPERATORS, Kind, kind_of
-from edgeconv.export.quantize.plan import data_inputs, is_accumulator, is_constant, plan
+from edgeconv.export.quantize.plan import plan
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,14 @@ class SampleBatches:
         self._digest = digest.hexdigest()
         self._recorded = True
 
+    def kept_ahead(self) -> list[Sample] | None:
+        """The batches for verification before the first pass; None if reading them takes long."""
+        self.read()
+        if not self._spool.whole:
+            return None
+        chosen = self._held or set(islice(self._used, self._keep * self._batch))
+        return list(self._batches(sample for index, sample in self._all() if index in chosen))
+
     def _first_pass(self, digest: hashlib._Hash, held: list[Sample]) -> Iterator[Sample]:
         for index, sample in self._all():
             if index in self._held:

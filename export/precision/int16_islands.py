@@ -25,8 +25,8 @@ from edgeconv.export.precision.int16x8_onnx import (
     is_bias,
     symmetric,
 )
+from edgeconv.export.quantize.integer_forms import data_inputs
 from edgeconv.export.quantize.operators import OPERATORS
-from edgeconv.export.quantize.plan import data_inputs
 
 # The bias of an int16 layer has the scale of its input and weight as if the input had 8 bits: int32
 # holds it, and a kernel with finer sums multiplies it by this power of two.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -12,6 +12,7 @@ from edgeconv.calibrated_ranges import ActivationRange
 from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.image_input import Entrance, Normalization
+from edgeconv.export.inspect.macs import node_macs
 from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.row_products import RowProductsToConv
@@ -71,6 +72,7 @@ class QuantizedModel:
         range_method: The range method that was used; None for a pre-quantized graph.
         int16: The names of the nodes with activations of 16 bits.
         in_float: The names of the nodes in ``float_fallback``.
+        macs_in_float: The share of the network's multiplications that they do.
         layers: The rules of precision by layer, each with the nodes that it decides.
         ranges: What calibration saw of every activation, and what its integers represent.
         entrance: What still has to be done to a picture before ``model``, if the files take one.
@@ -83,6 +85,7 @@ class QuantizedModel:
     range_method: RangeMethod | None = None
     int16: frozenset[str] = frozenset()
     in_float: frozenset[str] = frozenset()
+    macs_in_float: float = 0.0
     layers: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
     ranges: tuple[ActivationRange, ...] = ()
     entrance: Normalization | None = None
@@ -121,9 +124,14 @@ def quantize(
         current.options.range_method,
         int16=current.options.chosen.int16,
         in_float=frozenset(str(node.name) for node in left),
+        macs_in_float=_macs(left) / max(_macs(current.model.graph), 1),
         layers=current.options.chosen.by_rule,
         ranges=current.ranges,
     )
+
+
+def _macs(nodes: Iterable[ir.Node]) -> int:
+    return sum(node_macs(node) or 0 for node in nodes)
 
 
 def survey_part(

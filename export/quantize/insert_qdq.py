@@ -19,6 +19,7 @@ from edgeconv.export.graph_edit import (
     only_consumer,
 )
 from edgeconv.export.passes.steps import broken
+from edgeconv.export.quantize.integer_forms import LOOKUPS, data_inputs, fused_output, is_constant
 from edgeconv.export.quantize.layers import constant, has_bias
 from edgeconv.export.quantize.needs import operand_need
 from edgeconv.export.quantize.operators import OPERATORS, Kind
@@ -29,7 +30,7 @@ from edgeconv.export.quantize.parameters import (
     bias_scale,
     quantize_bias,
 )
-from edgeconv.export.quantize.plan import LOOKUPS, Plan, data_inputs, fused_output, is_constant
+from edgeconv.export.quantize.plan import Plan
 from edgeconv.export.quantize.weights import QuantizedWeight
 
 Array = npt.NDArray[Any]

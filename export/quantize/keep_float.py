@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import onnx_ir as ir
 
 from edgeconv.errors import UsageError
-from edgeconv.export.quantize.plan import fused_output
+from edgeconv.export.quantize.integer_forms import fused_output
 
 # How many near names a message offers.
 _OFFERED = 4

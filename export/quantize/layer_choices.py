@@ -14,9 +14,9 @@ from edgeconv.export.layer_rules import (
     LayerPrecision,
     WeightScales,
 )
+from edgeconv.export.quantize.integer_forms import is_accumulator
 from edgeconv.export.quantize.keep_float import named_nodes
 from edgeconv.export.quantize.operators import OPERATORS
-from edgeconv.export.quantize.plan import is_accumulator
 from edgeconv.export.quantize.tables import coarse_tables
 from edgeconv.export.quantize_options import QuantizeOptions
 

@@ -16,9 +16,10 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import GraphEditor, all_values, constant_array
 from edgeconv.export.quantize.calibration.calibrate import ranges_of
 from edgeconv.export.quantize.calibration.observer import Observed
+from edgeconv.export.quantize.integer_forms import is_constant
 from edgeconv.export.quantize.operators import Kind, kind_of
 from edgeconv.export.quantize.parameters import Range
-from edgeconv.export.quantize.plan import AT_THE_END, is_constant
+from edgeconv.export.quantize.plan import AT_THE_END
 from edgeconv.export.quantize.plan import plan as make_plan
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 

@@ -11,13 +11,19 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import KEPT
 from edgeconv.export.known_nodes import known_nodes
 from edgeconv.export.quantize.float_streams import float_streams
+from edgeconv.export.quantize.integer_forms import (
+    TABLE,
+    data_inputs,
+    fused_output,
+    is_accumulator,
+    is_constant,
+    reason_for_float,
+)
 from edgeconv.export.quantize.operators import (
     OPERATORS,
     FixedRange,
     Kind,
-    QuantizedOperator,
     kind_of,
-    without_integer_pool,
 )
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,
@@ -35,9 +41,6 @@ _MOVES = operators(Trait.MOVES)
 _PASSES_INFINITY = _ELEMENTWISE | _MOVES
 
 
-# ONNX Runtime packs several matrices anew in each inference, which costs more in int8. From so many
-# rows on that is 4 % at the most, on a Cortex-A72 (benchmarks/results/batched_products.md).
-_FEWEST_ROWS = 32
 # Steps that the fixed scale of a Softmax, 1/256, has from 0 to 1.
 _SHARES = 256
 _NOT_FINITE = "integers have no NaN and no infinity, which the network asks for behind it"
@@ -45,10 +48,7 @@ _ISLAND = "it lies between operators in float, and integers would only round it"
 _STREAM = "operators in float read or write it, and integers would cost as much and round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
 _KNOWN = "all of its inputs are constant"
-_TABLE = "it looks up rows of a table"
-_CONSTANTS = "it reads constants only, at places that the network computes"
 _FLAT = "it shares 1 among more elements than the 256 steps that int8 has for them"
-LOOKUPS = {"Gather", "GatherElements", "GatherND"}
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 
 
@@ -196,7 +196,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     known = known_nodes(graph)
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
-        reasons[node] = _KNOWN if node in known else _reason_for_float(node, operator)
+        reasons[node] = _KNOWN if node in known else reason_for_float(node, operator)
         if node in not_finite:
             reasons[node] = _NOT_FINITE
         if operator is not None and node not in at_end and _shares_are_lost(node):
@@ -208,7 +208,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
     reasons.update(dict.fromkeys(_streams(reasons, options, known), _STREAM))
     # They are integers for their size, wherever their rows go.
-    result.tables = {node for node, reason in reasons.items() if reason == _TABLE}
+    result.tables = {node for node, reason in reasons.items() if reason == TABLE}
     reasons.update(dict.fromkeys(result.tables, ""))
     for node, reason in reasons.items():
         operator = OPERATORS.get(node.op_type)
@@ -375,115 +375,6 @@ def _may_decide_by_infinity(graph: ir.Graph) -> set[ir.Node]:
             found.add(node)
             pending += node.inputs
     return found
-
-
-def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value]:
-    """Yield the inputs of ``node`` that are activations, or constants in the place of one."""
-    places = operator.data_inputs
-    inputs = node.inputs
-    for value in [inputs[i] for i in places] if isinstance(places, tuple) else inputs[:places]:
-        if value is not None:
-            yield value
-
-
-def is_constant(value: ir.Value) -> bool:
-    """Whether ``value`` is an initializer."""
-    return value.const_value is not None
-
-
-def is_accumulator(value: ir.Value) -> bool:
-    """Whether ``value`` exists only inside a fused operator.
-
-    It is then the result of a convolution, matrix product or sum, and only a Relu or Clip reads it.
-    """
-    producer = value.producer()
-    if producer is None or value.is_graph_output():
-        return False
-    operator = OPERATORS.get(producer.op_type)
-    if operator is None or operator.kind not in (Kind.WEIGHTED, Kind.FREE):
-        return False
-    if _reason_for_float(producer, operator):
-        return False
-    consumers = value.consumers()
-    if len(consumers) != 1 or next(iter(value.uses())).idx != 0:
-        return False
-    clamp = OPERATORS.get(consumers[0].op_type)
-    return (
-        clamp is not None
-        and clamp.kind is Kind.CLAMP
-        and not _reason_for_float(consumers[0], clamp)
-    )
-
-
-def fused_output(value: ir.Value) -> ir.Value:
-    """The result of the fused operator that computes ``value``."""
-    while is_accumulator(value):
-        value = value.consumers()[0].outputs[0]
-    return value
-
-
-_TWO_ACTIVATIONS = "it multiplies two activations, and int8 products take a constant weight"
-
-
-def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
-    """Why ``node`` cannot run in integers; empty if it can."""
-    if operator is None and node.op_type == "Attention":
-        return _TWO_ACTIVATIONS  # written out as of older opsets, both of its products are in float
-    if operator is None:
-        return "int8 is not implemented for this operator"
-    if node.outputs[0].dtype != ir.DataType.FLOAT:
-        return f"it computes {node.outputs[0].dtype}, not float32"
-    shape = node.outputs[0].shape
-    if shape is not None and not shape.is_static():
-        return "how many elements it computes depends on the data"
-    parameters = node.inputs[1:] if operator.kind is Kind.WEIGHTED else ()
-    if any(value is not None and not is_constant(value) for value in parameters):
-        return _reason_of_computed_weights(node)
-    if operator.kind is Kind.CLAMP and any(
-        value is not None and not is_constant(value) for value in node.inputs[1:]
-    ):
-        return "its bounds are not constant"
-    if all(is_constant(value) for value in data_inputs(node, operator)):
-        return _TABLE if node.op_type in LOOKUPS else _CONSTANTS
-    if node.op_type == "Gemm":
-        return _reason_against_gemm(node)
-    if node.op_type == "AveragePool":
-        return without_integer_pool(node)
-    if node.op_type in ("ScatterElements", "ScatterND"):
-        reduction = node.attributes.get_string("reduction", "none")
-        return "its sums or products have another range" if reduction in ("add", "mul") else ""
-    return _reason_against_matmul(node) if node.op_type == "MatMul" else ""
-
-
-def _reason_of_computed_weights(node: ir.Node) -> str:
-    second = node.inputs[1]
-    if node.op_type in ("MatMul", "Gemm") and second is not None and not is_constant(second):
-        return _TWO_ACTIVATIONS
-    return "its weight or bias is computed by the network"
-
-
-def _reason_against_matmul(node: ir.Node) -> str:
-    x, weight = node.inputs
-    assert x is not None
-    assert weight is not None
-    if weight.shape is None or len(weight.shape) < 2:
-        return "its second operand is a vector"
-    rows = 1 if x.shape is None or len(x.shape) < 2 else x.shape.numpy()[-2]
-    if len(weight.shape) > 2 and rows < _FEWEST_ROWS:
-        return f"ONNX Runtime multiplies fewer than {_FEWEST_ROWS} rows faster with float matrices"
-    return ""
-
-
-def _reason_against_gemm(node: ir.Node) -> str:
-    attributes = node.attributes
-    if attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_float("beta", 1.0) != 1.0:
-        return "alpha and beta other than 1 are not implemented in int8"
-    if attributes.get_int("transA", 0):
-        return "transA is not implemented in int8"
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is not None and (bias.shape is None or len(bias.shape) != 1):
-        return "its bias is not a vector"
-    return ""
 
 
 class _UnionFind:

@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
 from edgeconv.export.passes.steps import NodePass, Step, run
+from edgeconv.export.quantize.integer_forms import LOOKUPS, is_constant
 from edgeconv.export.quantize.parameters import Float32, Range, activation_parameters
-from edgeconv.export.quantize.plan import LOOKUPS, is_constant
 
 # A table has one scale, in both formats. Tables that training made keep more than 25 dB with it;
 # below these 20 dB, in more than a tenth of the rows, one row is far larger than others: a mask

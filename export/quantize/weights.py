@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeconv.export.quantize.integer_forms import fused_output
 from edgeconv.export.quantize.layers import constant, has_bias
 from edgeconv.export.quantize.operators import WEIGHT_AXIS
 from edgeconv.export.quantize.parameters import (
@@ -16,7 +17,6 @@ from edgeconv.export.quantize.parameters import (
     WeightParameters,
     weight_parameters,
 )
-from edgeconv.export.quantize.plan import fused_output
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from torch import nn
 
@@ -84,30 +87,43 @@ class NetworkItself:
         return output_infos(self.graph)
 
 
-def run_reference(
+@dataclass(frozen=True)
+class NetworkRun:
+    """What the network itself computes.
+
+    Attributes:
+        samples: The samples, each a tuple of arrays in the network's own layout.
+        outputs: Its outputs for each.
+        probes: Further inputs, with its outputs, if float32 files are held against them.
+        allowances: The errors that float32 may make in all of them.
+    """
+
+    samples: list[Sample]
+    outputs: list[Outputs]
+    probes: Probes
+    allowances: Allowances
+
+
+def run_network(
     network: NetworkItself,
     samples: list[Sample],
-    graphs: Mapping[Precision, QuantizedGraph],
-    progress: Progress,
+    progress: Progress = no_progress,
     *,
-    formats: Sequence[Format],
-    prequantized: bool,
     has_float32: bool,
-) -> Reference:
-    """Run the network on the samples, and collect what the files are held against.
+    thread: Executor | None = None,
+) -> NetworkRun:
+    """Run the network on the samples.
 
     Args:
         network: The network itself.
         samples: Inputs in the network's own layout.
-        graphs: What the files of each quantized precision should compute.
         progress: Called with (step, done, total).
-        formats: The formats that are written.
-        prequantized: Whether the network is quantized already.
         has_float32: Whether float32 files are written, which are held against probes too.
+        thread: Where the errors of float32 on a few samples are measured ahead, if float32 files
+            are written; None to measure them once they are asked for.
 
     Raises:
-        DataError: The network fails on a sample, or computes a NaN, or an infinity that a
-            quantized file cannot.
+        DataError: The network fails on a sample.
     """
     outputs: list[Outputs] = []
     for done, sample in enumerate(samples):
@@ -119,15 +135,10 @@ def run_reference(
                 error.message,
                 hint="check the values of the samples, such as indices beyond a table",
             ) from error
-        refuse_non_finite_outputs(outputs[-1], network.graph, sample, has_integers=bool(graphs))
-    quantized = {}
-    for precision, graph in graphs.items():
-        step = partial(progress, f"Checking the operators of {precision.value}")
-        quantized[precision] = _checked(graph, samples, formats, step)
     probes = run_probes(network.run, samples[0]) if has_float32 else Probes([], [])
     every = range(len(samples) + len(probes.inputs))
     few = [*range(min(_MEASURED, len(samples))), *every[len(samples) :]]
-    ways = [
+    ways: list[Callable[[], npt.NDArray[np.float64] | None]] = [
         partial(
             float32_allowances,
             network.graph,
@@ -145,15 +156,48 @@ def run_reference(
             (every, True),
         )
     ]
+    if thread is not None and has_float32:
+        ways[0] = thread.submit(ways[0]).result
+    return NetworkRun(samples, outputs, probes, Allowances(*ways))
+
+
+def run_reference(
+    network: NetworkItself,
+    ran: NetworkRun,
+    graphs: Mapping[Precision, QuantizedGraph],
+    progress: Progress,
+    *,
+    formats: Sequence[Format],
+    prequantized: bool,
+) -> Reference:
+    """Collect what the files are held against.
+
+    Args:
+        network: The network itself.
+        ran: What it computes.
+        graphs: What the files of each quantized precision should compute.
+        progress: Called with (step, done, total).
+        formats: The formats that are written.
+        prequantized: Whether the network is quantized already.
+
+    Raises:
+        DataError: The network computes a NaN, or an infinity that a quantized file cannot.
+    """
+    for sample, outputs in zip(ran.samples, ran.outputs, strict=True):
+        refuse_non_finite_outputs(outputs, network.graph, sample, has_integers=bool(graphs))
+    quantized = {}
+    for precision, graph in graphs.items():
+        step = partial(progress, f"Checking the operators of {precision.value}")
+        quantized[precision] = _checked(graph, ran.samples, formats, step)
     head = network.splits.head
     return Reference(
         network.runtime,
-        samples,
-        outputs,
+        ran.samples,
+        ran.outputs,
         quantized,
         prequantized,
-        probes,
-        Allowances(*ways),
+        ran.probes,
+        ran.allowances,
         network,
         joined_outputs(network.graph.graph, network.graph.opset_imports[""]),
         head is not None and head.kind is OutputKind.TOP5,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 
@@ -32,3 +33,14 @@ def test_what_the_caller_froze_stays_frozen() -> None:
         assert frozen * 0.99 < gc.get_freeze_count() <= frozen
     finally:
         gc.unfreeze()
+
+
+class _Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_cycles_are_freed_behind_it() -> None:
+    with collected_seldom():
+        left = weakref.ref(_Cycle())
+    assert left() is None

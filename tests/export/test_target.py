@@ -27,7 +27,13 @@ from edgeconv.export.inspect.runtimes import (
     tflite_release,
 )
 from edgeconv.export.request import ExportRequest, ResolvedRequest
-from edgeconv.export.target import caution, demand_loadable, resolve_request, slow_int8
+from edgeconv.export.target import (
+    caution,
+    demand_loadable,
+    resolve_request,
+    slow_float16,
+    slow_int8,
+)
 from edgeconv.models.randomize import randomize_
 
 pytestmark = pytest.mark.slow
@@ -364,6 +370,27 @@ def test_a_runtime_that_is_slower_in_int8(
         assert "166 M instructions in int8 and 129 M in float32 on a Cortex-A72" in said.message
         assert "271 M and 289 M on a 32-bit Raspberry Pi 3" in said.message
         assert "--precision float32" in said.hint
+
+
+@pytest.mark.parametrize(
+    ("architecture", "features", "formats", "precisions", "warned"),
+    [
+        ("aarch64", ("NEON", "fp16 arithmetic"), [ONNX, TFLITE], [Precision.FLOAT16], True),
+        ("aarch64", ("NEON", "fp16 arithmetic"), [TFLITE], [Precision.FLOAT16], False),
+        ("aarch64", ("NEON", "fp16 arithmetic"), [ONNX], [Precision.FLOAT32], False),
+        ("aarch64", ("NEON",), [ONNX], [Precision.FLOAT16], False),
+        ("x86_64", ("fp16 arithmetic",), [ONNX], [Precision.FLOAT16], False),
+    ],
+)
+def test_cores_on_which_onnx_runtime_is_slower_in_float16(
+    architecture: str,
+    features: tuple[str, ...],
+    formats: list[Format],
+    precisions: list[Precision],
+    warned: bool,
+) -> None:
+    there = BOTH.model_copy(update={"architecture": architecture, "features": features})
+    assert (slow_float16(there, formats, precisions) is not None) == warned
 
 
 def test_what_no_32_bit_runtime_loads() -> None:

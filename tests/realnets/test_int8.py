@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from benchmarks.int8_held_out import db, peer_model, run
-from benchmarks.int8_real_weights import as_torchvision, crops
+from benchmarks.real_networks import as_torchvision, crops
 from edgeconv.bundle import Format, Precision
 from edgeconv.export import export
 from realnets.networks import NETWORKS, RealNetwork, pictures

@@ -12,8 +12,8 @@ from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.graph_edit import GraphEditor, clamp_bounds
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, sample_patches
 from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.integer_forms import is_accumulator
 from edgeconv.export.quantize.layers import Layer, constant, grouped
-from edgeconv.export.quantize.plan import is_accumulator
 from edgeconv.export.quantize.weights import QuantizedWeight
 from edgeconv.progress import Progress
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.joined import joined_outputs
+from edgeconv.export.quantize.accuracy.probabilities import logits_of
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.calibration.survey import Arrays, Kept
 from edgeconv.export.quantize.float_layers import with_float_layers
@@ -95,7 +96,9 @@ class Judge:
         self._names = [str(value.name) for value in model.graph.outputs]
         self._halves = halves
         self._joined = joined_outputs(model.graph, model.graph.opset_imports[""])
-        sums = together(self._compared(kept.outputs, kept.outputs) for kept in self.kept)
+        self._logits = [logits_of(value) for value in model.graph.outputs]
+        own = (self._before_saturation(kept.outputs) for kept in self.kept)
+        sums = together(self._compared(each, each) for each in own)
         self._signals = [ratio.signal / max(len(self.kept), 1) for ratio in sums]
 
     @classmethod
@@ -118,16 +121,16 @@ class Judge:
     def noise(self, candidate: ir.Model, samples: Sequence[Kept]) -> Float64:
         """Measure the noise of each sample, relative to the mean signal and summed over outputs.
 
-        A joined output counts by its parts.
+        A joined output counts by its parts, and probabilities by what they were computed from:
+        where they are close to 0 and 1, their noise is next to none in one sample and large in
+        another, and says little about the network.
         """
-        rows = [
-            [
-                ratio.noise / signal
-                for ratio, signal in zip(row, self._signals, strict=True)
-                if signal
-            ]
-            for row in self._ratios(candidate, samples)
-        ]
+        got = self._runner(candidate).run_each(kept.inputs for kept in samples)
+        rows = []
+        for kept, each in zip(samples, got, strict=True):
+            outputs = (self._before_saturation(arrays) for arrays in (kept.outputs, each))
+            ratios = zip(self._compared(*outputs), self._signals, strict=True)
+            rows.append([ratio.noise / signal for ratio, signal in ratios if signal])
         summed: Float64 = np.maximum(np.array(rows).sum(axis=1), _LEAST_NOISE)
         return np.where(np.isfinite(summed), summed, 1 / _LEAST_NOISE)
 
@@ -138,23 +141,26 @@ class Judge:
             candidate: The quantized graph.
             most: How many samples to take; None for all.
         """
-        return _worst_db(self._ratios(candidate, self.kept[:most]))
+        return _worst_db(self._ratios_of(self._runner(candidate), self.kept[:most]))
 
     def reaches(self, candidate: ir.Model, target_db: float, *, most: int) -> bool:
         """Whether the SQNR over so many samples, as :meth:`sqnr_db` takes it, is large enough.
 
         The first two decide alone where they are far from it, and every output has a signal there.
         """
-        integers = IntermediateOutputs(with_float_layers(candidate), self._names)
+        integers = self._runner(candidate)
         ratios = self._ratios_of(integers, self.kept[:_FIRST])
         dim = any(not ratio.signal for ratio in together(ratios))
         if dim or abs(_worst_db(ratios) - target_db) < _FAR_DB:
             ratios += self._ratios_of(integers, self.kept[_FIRST:most])
         return _worst_db(ratios) >= target_db
 
-    def _ratios(self, candidate: ir.Model, samples: Sequence[Kept]) -> list[list[Sqnr]]:
-        integers = IntermediateOutputs(with_float_layers(candidate), self._names)
-        return self._ratios_of(integers, samples)
+    def _runner(self, candidate: ir.Model) -> IntermediateOutputs:
+        return IntermediateOutputs(with_float_layers(candidate), self._names)
+
+    def _before_saturation(self, outputs: Arrays) -> Arrays:
+        pairs = zip(self._logits, outputs, strict=True)
+        return [array if logits is None else logits(array) for logits, array in pairs]
 
     def _ratios_of(
         self, integers: IntermediateOutputs, samples: Sequence[Kept]

@@ -19,7 +19,8 @@ from edgeconv.export.quantize.accuracy.judge import Gain, Judge
 from edgeconv.export.quantize.accuracy.passes import Improvement
 from edgeconv.export.quantize.accuracy.sensitivity import in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
-from edgeconv.export.quantize.plan import fused_output, plan
+from edgeconv.export.quantize.integer_forms import fused_output
+from edgeconv.export.quantize.plan import plan
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.progress import TRYING, Progress
 

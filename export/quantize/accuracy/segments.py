@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, clamp_bounds
+from edgeconv.export.quantize.integer_forms import fused_output
 from edgeconv.export.quantize.layers import Layer, is_weighted
-from edgeconv.export.quantize.plan import fused_output
 from edgeconv.export.traits import Trait, operators
 
 _HOMOGENEOUS = operators(Trait.HOMOGENEOUS)

@@ -13,8 +13,9 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.integer_forms import is_accumulator
 from edgeconv.export.quantize.layers import Layer, has_bias, is_weighted
-from edgeconv.export.quantize.plan import is_accumulator, plan
+from edgeconv.export.quantize.plan import plan
 
 
 def keep_worst_in_float(

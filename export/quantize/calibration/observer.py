@@ -21,6 +21,9 @@ from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogra
 # So many values of an activation are counted per sample: over 128 samples a million, a hundred of
 # them beyond the 99.99th percentile.
 _COUNTED = 1 << 13
+# Smaller activations of a few batches are observed at once, because NumPy's calls cost more than
+# their work. Of larger ones the copy would cost more.
+_STACKED_BYTES = 1 << 17
 
 Float32 = npt.NDArray[np.float32]
 
@@ -103,18 +106,19 @@ class Observer:
         """
         for index, (name, histogram) in enumerate(self._histograms.items()):
             arrays = [batch[index] for batch in batches]
-            whole = arrays[0] if len(arrays) == 1 else np.stack(arrays)
-            low, high = self._extremes(name, whole, arrays[0].shape)
-            if not math.isfinite(low) or not math.isfinite(high):
-                _refuse(name, arrays, numbers or range(1, len(arrays) + 1))
-            histogram.minimum = min(histogram.minimum, low)
-            histogram.maximum = max(histogram.maximum, high)
-            if self._counting:
-                shape = arrays[0].shape
-                samples = self._batch if shape and shape[0] == self._batch else 1
-                histogram.weight = stride(shape[1:] if samples > 1 else shape)
-                rows = whole.reshape(len(arrays) * samples, -1)[:, :: histogram.weight]
-                histogram.counts += count(np.ascontiguousarray(rows))
+            shape = arrays[0].shape
+            stacks = len(arrays) > 1 and arrays[0].nbytes <= _STACKED_BYTES
+            for whole in [np.stack(arrays)] if stacks else arrays:
+                low, high = self._extremes(name, whole, shape)
+                if not math.isfinite(low) or not math.isfinite(high):
+                    _refuse(name, arrays, numbers or range(1, len(arrays) + 1))
+                histogram.minimum = min(histogram.minimum, low)
+                histogram.maximum = max(histogram.maximum, high)
+                if self._counting:
+                    samples = self._batch if shape and shape[0] == self._batch else 1
+                    histogram.weight = stride(shape[1:] if samples > 1 else shape)
+                    rows = whole.reshape(-1, math.prod(shape) // samples)[:, :: histogram.weight]
+                    histogram.counts += count(np.ascontiguousarray(rows))
 
     def _extremes(self, name: str, whole: Float32, shape: Sequence[int]) -> tuple[float, float]:
         if name not in self._by_channel:

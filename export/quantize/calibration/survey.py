@@ -24,7 +24,7 @@ from edgeconv.progress import Progress, no_progress
 
 # Activations of small networks are observed many batches at a time, because NumPy's calls cost more
 # than their work there. At most so many bytes and batches wait for that.
-_GROUP_BYTES = 32_000_000
+_GROUP_BYTES = 16_000_000
 _GROUP_BATCHES = 64
 # Each half keeps so many bytes to be judged on at the most.
 _KEPT_BYTES = 64_000_000
@@ -93,9 +93,9 @@ def survey(
 ) -> Survey:
     """Observe activations of the float graph on ONNX Runtime.
 
-    As many batches run at a time as there are cores, and another thread observes activations
-    meanwhile. Those of a few batches are in memory for that; apart from them and from what is kept,
-    memory does not grow with the number of batches.
+    As many batches run at a time as there are cores, and a thread for each half observes
+    activations meanwhile. Those of a few batches are in memory for that; apart from them and from
+    what is kept, memory does not grow with the number of batches.
 
     Args:
         model: The float graph.
@@ -129,19 +129,19 @@ def survey(
                 yield batch
 
     progress("Calibrating", 0, total)
-    with ThreadPoolExecutor(1, thread_name_prefix="calibration") as thread:
-        pipe = _Pipe(thread)
+    with ThreadPoolExecutor(len(halves), thread_name_prefix="calibration") as threads:
         for arrays in network.run_each(started()):
             number, batch = running.popleft()
             half = halves[(number - 1) % 2]
             half.batches += 1
             if keeping:
                 half.keep((number - 1) // 2, batch, arrays[len(names) :])
-            pipe.put(half, number, arrays[: len(names)])
+            half.put(threads, number, arrays[: len(names)])
             progress("Calibrating", number, total)
         for half in halves:
-            pipe.start(half)
-        pipe.wait()
+            half.start(threads)
+        for half in halves:
+            half.wait()
     first, second = (Half(h.batches, h.observer.observed, tuple(h.kept)) for h in halves)
     return Survey((first, second))
 
@@ -155,6 +155,7 @@ class _Half:
     kept: list[Kept] = field(default_factory=list)
     waiting: list[tuple[int, Arrays]] = field(default_factory=list)
     waiting_bytes: int = 0
+    pending: Future[None] | None = None
 
     def keep(self, place: int, batch: Batch, outputs: Arrays) -> None:
         """Keep the batch of this place in the half, if it is one of the first."""
@@ -163,31 +164,24 @@ class _Half:
         if place == 0 or few:
             self.kept.append(Kept(batch, outputs))
 
+    def put(self, threads: ThreadPoolExecutor, number: int, arrays: Arrays) -> None:
+        """Let a thread observe a batch, with others of the half once they are enough."""
+        self.waiting.append((number, arrays))
+        self.waiting_bytes += sum(array.nbytes for array in arrays)
+        if self.waiting_bytes >= _GROUP_BYTES or len(self.waiting) == _GROUP_BATCHES:
+            self.start(threads)
 
-class _Pipe:
-    """Hands groups of batches to the observers in a second thread, one group at a time."""
-
-    def __init__(self, thread: ThreadPoolExecutor) -> None:
-        self._thread = thread
-        self._pending: Future[None] | None = None
-
-    def put(self, half: _Half, number: int, arrays: Arrays) -> None:
-        half.waiting.append((number, arrays))
-        half.waiting_bytes += sum(array.nbytes for array in arrays)
-        if half.waiting_bytes >= _GROUP_BYTES or len(half.waiting) == _GROUP_BATCHES:
-            self.start(half)
-
-    def start(self, half: _Half) -> None:
+    def start(self, threads: ThreadPoolExecutor) -> None:
         """Observe what waits, as soon as the group before is done."""
         self.wait()
-        if half.waiting:
-            numbers, arrays = zip(*half.waiting, strict=True)
-            half.waiting, half.waiting_bytes = [], 0
-            self._pending = self._thread.submit(half.observer.add, arrays, numbers)
+        if self.waiting:
+            numbers, arrays = zip(*self.waiting, strict=True)
+            self.waiting, self.waiting_bytes = [], 0
+            self.pending = threads.submit(self.observer.add, arrays, numbers)
 
     def wait(self) -> None:
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
+        if self.pending is not None:
+            pending, self.pending = self.pending, None
             pending.result()
 
 

@@ -125,7 +125,10 @@ def test_further_samples_are_held_back_first(
     feed = SampleBatches(
         open_samples(spoilt, INFO, None), count=count, batch=1, keep=10, calibrating=True
     )
+    ahead = feed.kept_ahead()
     list(feed)
+    assert ahead is not None
+    assert np.array_equal(ahead, feed.kept)
     names = {*feed.record("").names, *(each.name for each in feed.outlying)}
     assert len(feed.kept) == feed.held_out
     # A mistake among the samples that were read leaves one less to hold back or to calibrate on.
@@ -138,6 +141,9 @@ def test_a_few_samples_all_calibrate_and_the_first_one_verifies(tmp_path: Path) 
     np.save(tmp_path / "x.npy", np.concatenate(images(3)))
     samples = open_samples(tmp_path / "x.npy", INFO, None)
     feed = SampleBatches(samples, count=9, batch=1, keep=2, calibrating=True)
+    ahead = feed.kept_ahead()
     assert len(list(feed)) == 3
+    assert ahead is not None
+    assert np.array_equal(ahead, feed.kept)
     assert feed.held_out == 0
     assert len(feed.kept) == 2

@@ -239,3 +239,17 @@ def test_a_large_activation_is_counted_in_part_and_its_extremes_are_exact() -> N
     assert step == 9
     assert seen.counts.sum() == 2 * -(-values.size // step)
     assert np.array_equal(seen.counts, 2 * count(values.reshape(-1)[::step].copy()))
+
+
+@pytest.mark.parametrize("side", [4, 80])
+def test_batches_together_are_seen_as_one_by_one(side: int) -> None:
+    rng = np.random.default_rng(0)
+    batches = [[rng.standard_normal((1, 7, side, side)).astype(np.float32)] for _ in range(3)]
+    together, apart = (Observer(["x"], batch=1, counting=True, by_channel={"x"}) for _ in range(2))
+    together.add(batches)
+    for batch in batches:
+        apart.add([batch])
+    mine, others = together.observed, apart.observed
+    assert np.array_equal(mine.histograms["x"].counts, others.histograms["x"].counts)
+    assert np.array_equal(mine.sums["x"].squares, others.sums["x"].squares)
+    assert np.array_equal(mine.channels["x"].low, others.channels["x"].low)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgeconv.export.quantize.calibration.ranges import CLIPPING, choose_range
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count, merge
+from edgeconv.export.quantize.calibration.ranges.mse import _clipping, _errors, mse
 from edgeconv.export.quantize.parameters import Range, activation_parameters
 from edgeconv.export.quantize_options import RangeMethod
 
@@ -210,3 +211,19 @@ def test_constants(method: RangeMethod, value: float) -> None:
     parameters = activation_parameters(chosen)
     got = parameters.quantize(np.full(1, value), np.int8).astype(int) - parameters.zero_point
     assert abs(float(got[0]) * parameters.scale - value) <= max(parameters.scale, abs(value) / 25)
+
+
+@settings(max_examples=30)
+@given(arrays)
+def test_the_mse_range_is_the_best_of_all_candidates(values: np.ndarray) -> None:
+    distribution = merge([histogram(values)]).without_zero()
+    if not len(distribution.mass):  # nothing but zeros has no candidates
+        return
+    lows, highs = (
+        end * 0.96 ** np.arange(140.0) if end else np.zeros(1)
+        for end in (min(distribution.minimum, 0.0), max(distribution.maximum, 0.0))
+    )
+    clipping = _clipping(distribution, lows, highs)
+    errors = _errors(distribution, lows, highs, clipping, np.ones(clipping.shape, bool))
+    low, high = np.unravel_index(int(np.argmin(errors)), clipping.shape)
+    assert mse(distribution) == Range(float(lows[low]), float(highs[high]))
