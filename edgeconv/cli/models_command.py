@@ -136,7 +136,11 @@ def _draw(settings: ModelsSettings) -> None:
     if name not in list_models() and ":" not in name:
         raise UsageError(
             f"{name!r} names no single network",
-            hint="list them all with `edgeconv models`, or name one of your own as file.py:factory",
+            hint=did_you_mean(
+                name,
+                list_models(),
+                "list them all with `edgeconv models`, or name one of your own as file.py:factory",
+            ),
         )
     kind = "gradients" if settings.gradients else "field"
     out = out or Path(f"{name.rpartition(':')[2]}-{kind}.png")

@@ -135,7 +135,8 @@ class Detection:
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
                 f"decode raised {type(error).__name__}: {first_line(error)}",
-                hint="call it in Python to see where",
+                hint="call it in Python to see where; it got outputs of shape "
+                + ", ".join(str(list(np.shape(output))) for output in outputs),
             ) from error
         if boxes.shape != (len(boxes), _OF_BOX) or not len(boxes) == scores.size == classes.size:
             raise DataError(

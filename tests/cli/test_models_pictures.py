@@ -29,7 +29,8 @@ def run(*arguments: str) -> Result:
         (("resnet8", "--gradients", "-o", "a.jpg"), "hint: name it a.png"),
         (("resnet8", "--gradients", "-o", "none/a.png"), "its folder does not exist"),
         (("resnet8", "--input-size", "32"), "--input-size applies to a picture"),
-        (("resnet9", "--gradients"), "or name one of your own as file.py:factory"),
+        (("resnet9", "--gradients"), "did you mean 'resnet8'"),
+        (("qqq", "--gradients"), "or name one of your own as file.py:factory"),
     ],
 )
 def test_impossible_pictures_are_refused(arguments: tuple[str, ...], message: str) -> None:

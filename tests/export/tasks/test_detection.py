@@ -146,19 +146,23 @@ def test_a_function_that_decodes(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "def decode(outputs):\n    x = outputs[0]\n    return x[:, :4], x[:, 4], x[:, 5]\n"
         "def wrong(outputs):\n    return outputs[0], outputs[0], outputs[0]\n"
+        "def raises(outputs):\n    boxes, scores = outputs\n"
     )
     manifest = made_manifest((1, 3, 20, 20), (1, 2, 6), preprocessing=LETTERBOX)
     made_coco(tmp_path, BOXES)
     results = []
-    for name in ("decode", "wrong"):
+    for name in ("decode", "wrong", "raises"):
         task = open_task(f"detection:{tmp_path / 'mine.py'}:{name}")
         labeled = task.open(tmp_path / "images", tmp_path / "coco.json", manifest)
         results.append((task, [image for _, image in labeled.pairs]))
-    (task, images), (wrong, _) = results
+    (task, images), (wrong, _), (raises, _) = results
     rows = np.array([[[*box, 0.9, kind] for box, kind in CORNERS[7]]], np.float32)
     assert task.score(task.count([rows], images[:1]), None).figures[0].value == pytest.approx(1.0)
     with pytest.raises(DataError, match=r"decode returned boxes \[2, 6\]"):
         wrong.count([rows], images[:1])
+    with pytest.raises(DataError, match="decode raised ValueError") as raised:
+        raises.count([rows], images[:1])
+    assert raised.value.hint.endswith("it got outputs of shape [2, 6]")
 
 
 @needs_pycocotools
