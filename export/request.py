@@ -36,6 +36,7 @@ from edgeconv.model_args import ModelArgs
 from edgeconv.near_names import did_you_mean
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.progress import Progress, no_progress
+from edgeconv.staging import refuse_occupied
 
 if TYPE_CHECKING:
     from torch import nn
@@ -250,7 +251,7 @@ class ExportRequest:
         """Refuse what cannot be carried out, whatever the device and the network are.
 
         Raises:
-            UsageError: An option is out of its range, or lacks another one.
+            UsageError: An option is out of its range or lacks another one, or ``out`` is occupied.
         """
         if (self.formats is not None and not self.formats) or not self.float_precisions():
             raise UsageError("nothing to write", hint="name at least one format and one precision")
@@ -300,6 +301,8 @@ class ExportRequest:
         self._check_layers()
         if self.is_float:
             self.check_calibration()
+        if self.out is not None:  # again later, but before a network is built and a device asked
+            refuse_occupied(Path(self.out), force=self.force)
 
     def _check_layers(self) -> None:
         layers = () if self.quantization is None else self.quantization.layers

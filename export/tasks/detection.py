@@ -18,7 +18,7 @@ from edgeconv.export.data.coco import CocoImage, open_coco
 from edgeconv.export.data.fit import place
 from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.truth import Labeled, as_path
-from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample, share
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample, shapes, share
 from edgeconv.preprocessing import Preprocessing
 
 # The boxes of one sample: corners x1, y1, x2, y2 in pixels of the input, scores, and classes.
@@ -135,8 +135,7 @@ class Detection:
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
                 f"decode raised {type(error).__name__}: {first_line(error)}",
-                hint="call it in Python to see where; it got outputs of shape "
-                + ", ".join(str(list(np.shape(output))) for output in outputs),
+                hint=f"call it in Python to see where; it got outputs of shape {shapes(outputs)}",
             ) from error
         if boxes.shape != (len(boxes), _OF_BOX) or not len(boxes) == scores.size == classes.size:
             raise DataError(

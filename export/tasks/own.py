@@ -28,7 +28,7 @@ from edgeconv.export.capture.factory import load_named
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.masks import open_masks
 from edgeconv.export.data.truth import Labeled, npz_with_truths, rows_with_truths
-from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample, shapes
 
 
 class OwnMetric:
@@ -72,7 +72,8 @@ class OwnMetric:
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
                 f"{self.name} raised {type(error).__name__}: {first_line(error)}",
-                hint="call it in Python to see where",
+                hint=f"call it in Python to see where; it got outputs of shape {shapes(outputs)} "
+                f"and a truth of shape {shapes([truth])}",
             ) from error
         if not math.isfinite(value):
             raise DataError(f"{self.name} returned {value}", hint="return a finite number")

@@ -142,6 +142,11 @@ def of_sample(outputs: Arrays, index: int, count: int) -> list[Any]:
     return [output[index] if output.ndim and len(output) == count else output for output in outputs]
 
 
+def shapes(arrays: Sequence[Any]) -> str:
+    """The shapes of arrays and numbers, for a message."""
+    return ", ".join(str(list(np.shape(array))) for array in arrays)
+
+
 def share(name: str, value: float, samples: int, of: str = "samples") -> Figure:
     """A figure from 0 to 1, the higher the better."""
     return Figure(name=name, value=value, unit=SHARE, better="higher", samples=samples, of=of)

@@ -121,6 +121,16 @@ def test_two_files_and_a_summary(folder: Path) -> None:
     assert manifest["model_args"] == {"classes": 5}
 
 
+@pytest.mark.parametrize("device", [(), ("--target", "ssh://nowhere.invalid")])
+def test_an_occupied_folder_is_refused_before_anything_is_done(
+    device: tuple[str, ...], folder: Path
+) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "mine.txt").write_text("mine")
+    done = edgeconv(folder, "export", "net.py:broken", *SIZE, "-o", "out", *device)
+    failed(done, 2, "out exists and is not a bundle", "choose another --out")
+
+
 def test_a_network_in_float64_is_exported_in_float32(folder: Path) -> None:
     done = edgeconv(folder, "export", "net.py:double", *SIZE, "-o", "double", "--quiet")
     assert done.returncode == 0, done.stderr
@@ -232,7 +242,7 @@ USAGE = [
     (["net.py:tokens", "--input-size", "1,7"], ["'indices'", "--input"]),
     (["net.py:make", *SIZE, "--calibration", "bad_shape.npz"], ["[3, 9, 9]", "[3, 12, 12]"]),
     (["net.py:make", *SIZE, "--calibration", "bad_name.npz"], ["no array 'input'", "'photos'"]),
-    (["net.py:make", *SIZE, "--calibration", "data.py:labeled"], ["2 arrays, the network 1"]),
+    (["net.py:make", *SIZE, "--calibration", "data.py:labeled"], ["3 arrays, the network 1"]),
     (["net.py:make", *SIZE, "--calibration", "empty"], ["holds no images"]),
 ]
 
@@ -242,7 +252,7 @@ def test_wrong_requests(folder: Path, arguments: list[str], words: list[str]) ->
     (folder / "empty").mkdir()
     np.savez(folder / "bad_shape.npz", x=np.zeros((2, 3, 9, 9), np.float32))
     np.savez(folder / "bad_name.npz", photos=np.zeros((2, 3, 12, 12), np.float32))
-    (folder / "data.py").write_text("def labeled():\n    yield [[[0.0] * 12] * 12] * 3, 1\n")
+    (folder / "data.py").write_text("def labeled():\n    yield [[[0.0] * 12] * 12] * 3, 1, 2\n")
     before = sorted(folder.iterdir())
     failed(edgeconv(folder, "export", *arguments), 2, *words)
     assert [path for path in sorted(folder.iterdir()) if path.name != "__pycache__"] == before

@@ -251,8 +251,10 @@ def test_a_metric_that_is_none(text: str, words: str, tmp_path: Path) -> None:
 )
 def test_a_metric_that_fails(body: str, words: str, tmp_path: Path) -> None:
     task = own(tmp_path, f"def metric(outputs, truth):\n    {body}\n")
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=words) as raised:
         task.count([np.zeros((1, 2), np.float32)], [0])
+    got = "got outputs of shape [2] and a truth of shape []"
+    assert ("raised" in words) == (got in (raised.value.hint or ""))
 
 
 @pytest.mark.parametrize("name", ["accuracy", ""])
