@@ -75,7 +75,10 @@ def test_a_baseline_of_an_earlier_edgeconv(bundle: Bundle, data: Path, tmp_path:
     assert (code, "passed" in said) == (0, True), said
 
 
-def test_the_history_names_files_as_bench_does(bundle: Bundle, data: Path) -> None:
+def test_the_history_names_files_as_bench_does(
+    bundle: Bundle, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # without what other tests kept
     assert run("evaluate", bundle.path, "--data", data, "--quiet")[0] == 0
     names = {entry.name for entry in History.at(None).entries()}
     assert names == set(map(str, files_named((bundle.path,), BenchOptions())))
