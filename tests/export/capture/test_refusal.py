@@ -263,6 +263,7 @@ class Drawing(nn.Module):
         return x + self.draw(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "operator"),
     [
