@@ -92,13 +92,6 @@ class Accuracy(Record):
     )
     scores: str | None = Field(default=None, description="see packed_scores()")
     root: bool = False
-
-    @field_validator("runtime")
-    @classmethod
-    def _named_as_today(cls, runtime: str) -> str:
-        """Up to version 3, LiteRT was named after its package."""
-        return runtime.removeprefix("ai-edge-")
-
     against_float: AgainstFloat | None = None
     ties: int = Field(
         default=0, ge=0, description="samples in which equal scores decide about the best five"
@@ -106,6 +99,12 @@ class Accuracy(Record):
     predictions: str | None = Field(
         default=None, description="of a classifier: the class of each sample; see packed_classes()"
     )
+
+    @field_validator("runtime")
+    @classmethod
+    def _named_as_today(cls, runtime: str) -> str:
+        """Up to version 3, LiteRT was named after its package."""
+        return runtime.removeprefix("ai-edge-")
 
     @property
     def decisive(self) -> Figure:

@@ -13,7 +13,7 @@ import onnx
 
 from edgeconv.errors import CaptureError
 from edgeconv.export.apart import fatal_signal
-from edgeconv.export.proto_graphs import all_nodes
+from edgeconv.export.proto_graphs import all_nodes, nodes_within
 
 _OF_SIZES = "Slice"
 _OF_TYPES = {"EyeLike", "RegexFullMatch"}
@@ -56,7 +56,7 @@ def refuse_fatal_inference(
 def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     yield from all_nodes(proto.graph)
     for function in proto.functions:
-        yield from function.node
+        yield from nodes_within(function.node)
 
 
 def _without(proto: onnx.ModelProto, kinds: Collection[str]) -> onnx.ModelProto:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 
@@ -20,6 +20,18 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         yield from each.node
 
 
+def nodes_within(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes, such as those of a function, and those of the bodies in them."""
+    for node in nodes:
+        yield node
+        for body in _bodies_of(node):
+            yield from all_nodes(body)
+
+
 def _bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     for node in graph.node:
-        yield from (each.g for each in node.attribute if each.HasField("g"))
+        yield from _bodies_of(node)
+
+
+def _bodies_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    yield from (each.g for each in node.attribute if each.HasField("g"))

@@ -6,13 +6,13 @@ and inliner take all time and memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import onnx
 import onnx.inliner
 
 from edgeconv.errors import CaptureError, first_line
-from edgeconv.export.proto_graphs import all_nodes
+from edgeconv.export.proto_graphs import all_nodes, nodes_within
 
 _MOST_NODES = 1_000_000
 _DEEPEST = 100
@@ -24,7 +24,7 @@ def refuse_endless_functions(proto: onnx.ModelProto, path: object) -> None:
     Raises:
         CaptureError: They are, or they call each other too deeply, or in a circle.
     """
-    bodies = {(each.domain, each.name): list(_nodes(each.node)) for each in proto.functions}
+    bodies = {(each.domain, each.name): list(nodes_within(each.node)) for each in proto.functions}
     counts: dict[tuple[str, str], int] = {}
 
     def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
@@ -68,12 +68,3 @@ def without_functions(proto: onnx.ModelProto, path: object) -> onnx.ModelProto:
             f"{path}: its functions cannot be written out where they are called: {words}",
             hint="check that calls have the inputs and outputs of their functions",
         ) from error
-
-
-def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Nodes, and those of the bodies in them."""
-    for node in nodes:
-        yield node
-        for item in node.attribute:
-            if item.HasField("g"):
-                yield from all_nodes(item.g)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import helper, numpy_helper
 
-from edgeconv.export.large_ranges import can_propagate
 from edgeconv.export.proto_graphs import all_nodes
+from edgeconv.export.shape_inference import with_shapes
 
 Types = Mapping[str, onnx.TypeProto]
 
@@ -88,7 +88,7 @@ def _iteration(
 
 def _types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
     """The types of the values whose shape is known."""
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=can_propagate(model)).graph
+    graph = with_shapes(model).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     found = {value.name: value.type for value in values if _is_static(value.type)}
     for tensor in graph.initializer:

@@ -25,9 +25,9 @@ from edgeconv.export.capture.sizes import refuse_huge_values
 from edgeconv.export.capture.stated_types import misfit
 from edgeconv.export.capture.transposed_pads import state_pads
 from edgeconv.export.fatal_inference import refuse_fatal_inference
-from edgeconv.export.large_ranges import can_propagate
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.proto_graphs import all_nodes
+from edgeconv.export.shape_inference import with_shapes
 from edgeconv.export.traits import Trait, operators
 from edgeconv.export.written_functions import without_functions
 from edgeconv.near_names import did_you_mean
@@ -159,9 +159,7 @@ def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
     for at, node in own.items():
         identity = onnx.helper.make_node("Identity", node.input[:1], node.output)
         changed.graph.node[at].CopyFrom(identity)
-    inferred = onnx.shape_inference.infer_shapes(
-        changed, strict_mode=True, data_prop=can_propagate(changed)
-    )
+    inferred = with_shapes(changed, strict=True)
     for at, node in own.items():
         inferred.graph.node[at].CopyFrom(node)
     return inferred

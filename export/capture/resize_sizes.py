@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from edgeconv.errors import CaptureError, first_line
+from edgeconv.errors import CaptureError, EdgeconvError, first_line
 from edgeconv.export.graph_edit import Array
-from edgeconv.export.large_ranges import can_propagate
+from edgeconv.export.shape_inference import with_shapes
 from edgeconv.limits import TENSOR_BYTES
 
 _ITEM_BYTES = 4  # of float32
@@ -110,9 +110,10 @@ def _name(node: onnx.NodeProto) -> str:
 
 def _shapes(proto: onnx.ModelProto, path: Path) -> dict[str, list[int]]:
     """The shapes of the values that have a static one."""
-    data_prop = can_propagate(proto, path)
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=data_prop).graph
+        inferred = with_shapes(proto, path).graph
+    except EdgeconvError:
+        raise
     except Exception as error:  # onnx raises its own kinds
         raise CaptureError(
             f"{path}: shapes do not fit together: {first_line(error)}",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import onnx
 
-from edgeconv.errors import CaptureError, Notice, first_line
-from edgeconv.export.large_ranges import can_propagate
+from edgeconv.errors import CaptureError, EdgeconvError, Notice, first_line
 from edgeconv.export.proto_graphs import all_graphs
+from edgeconv.export.shape_inference import with_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,11 @@ def correct_stated(proto: onnx.ModelProto, path: Path) -> bool:
     Returns:
         Whether it was changed.
     """
-    data_prop = can_propagate(proto, path)
     try:
-        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=data_prop)
+        with_shapes(proto, path, strict=True)
         return False
+    except EdgeconvError:
+        raise
     except Exception as error:  # onnx raises kinds of its own
         if _CONTRADICTION not in str(error):
             return False  # a later step says what else does not fit
@@ -47,7 +48,7 @@ def correct_stated(proto: onnx.ModelProto, path: Path) -> bool:
         for output in graph.output:
             output.type.Clear()
     try:
-        found = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=data_prop)
+        found = with_shapes(bare, path, strict=True)
     except Exception:  # the operators do not fit together either, which a later step says
         return False
     wrong = list(_corrected(proto, found))

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from edgeconv.errors import DataError
 from edgeconv.export.fatal_inference import refuse_fatal_inference
 from edgeconv.export.inspect.dtypes import size_of
-from edgeconv.export.large_ranges import can_propagate
+from edgeconv.export.shape_inference import with_shapes
 from edgeconv.export.written_functions import refuse_endless_functions
 from edgeconv.stand_in import refuse_stand_in
 
@@ -270,7 +270,7 @@ def _infer(model: Model, proto: onnx.ModelProto) -> None:
     _drop_large(graph)
     try:
         refuse_fatal_inference(proto, "the file", onnx.shape_inference.infer_shapes)
-        graph = onnx.shape_inference.infer_shapes(proto, data_prop=can_propagate(proto)).graph
+        graph = with_shapes(proto).graph
     except Exception as error:  # it raises bare C++ exceptions of many kinds
         logger.debug("shape inference failed: %s", error)
         model.notes.append("shapes could not be inferred")

@@ -20,9 +20,9 @@ class StoppedError(Exception):
 
 
 class Beside:
-    """A thread that runs the network.
+    """A thread that runs the network, as a context.
 
-    It is a context, which an error leaves once the sample is done that runs then.
+    Where an error leaves the context, the thread ends after the sample that it is running.
     """
 
     def __init__(self) -> None:

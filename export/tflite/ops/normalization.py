@@ -95,12 +95,9 @@ def _written_out(call: Call) -> bool:
     if before is not None and before.op_type == "Sub" and _reduced(before.inputs[1]) is not None:
         return False  # it is the second mean
     squares = [user for user in call.node.outputs[0].consumers() if _squares(user)]
-    means = [_reduced(user.outputs[0]) for square in squares for user in _readers(square)]
+    readers = [user for square in squares for user in square.outputs[0].consumers()]
+    means = [_reduced(user.outputs[0]) for user in readers]
     return any(each is not None and _axes(each) == _axes(taken) for each in means)
-
-
-def _readers(node: ir.Node) -> Sequence[ir.Node]:
-    return [*node.outputs[0].consumers()]
 
 
 def _reduced(value: ir.Value | None) -> ir.Node | None:

@@ -1,6 +1,6 @@
-"""Ranges that are too long for ONNX's inference to propagate (onnx 1.23).
+"""ONNX's shape inference, by the values of small integers too where that takes little.
 
-It holds each number of a Range as a dimension of its own: a million take 2 s and 200 MB.
+onnx 1.23 holds each number of a Range as a dimension of its own: a million take 2 s and 200 MB.
 """
 
 from __future__ import annotations
@@ -17,16 +17,26 @@ _MOST = 100_000
 _ITEM_BYTES = 8
 
 
-def can_propagate(proto: onnx.ModelProto, path: object = "the file") -> bool:
-    """Whether ONNX's inference can take values along with shapes (``data_prop``) in a graph.
+def with_shapes(
+    proto: onnx.ModelProto, path: object = "the file", *, strict: bool = False
+) -> onnx.ModelProto:
+    """``proto`` with the shapes that follow from what it states.
 
     Args:
         proto: The file.
         path: Its path, for the message.
+        strict: Whether what does not fit together is an error.
 
     Raises:
         LimitExceeded: A Range makes a tensor that is too large.
+        Exception: onnx raises kinds of its own.
     """
+    by_values = _can_propagate(proto, path)
+    return onnx.shape_inference.infer_shapes(proto, strict_mode=strict, data_prop=by_values)
+
+
+def _can_propagate(proto: onnx.ModelProto, path: object) -> bool:
+    """Whether no Range in it is too long for that."""
     longest = 0
     for graph in all_graphs(proto.graph):
         constants = {tensor.name: tensor for tensor in graph.initializer if _is_number(tensor)}
