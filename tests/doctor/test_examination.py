@@ -189,11 +189,16 @@ def test_a_requirement_of_older_pythons_is_none_here() -> None:
     assert (needed.package, needed.lowest, needed.extra) == ("psycopg", "3.2", "postgresql")
 
 
+def about_ssh(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Finding:
+    """What is found of an ``ssh`` that is a script, which stays the one in the path."""
+    (folder / "ssh").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return next(each for each in boards() if each.name == "OpenSSH client")
+
+
 def test_another_program_called_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "ssh").write_text("#!/bin/sh\necho Dropbear v2022.83\n")
-    (tmp_path / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    ssh = next(each for each in boards() if each.name == "OpenSSH client")
+    ssh = about_ssh("echo Dropbear v2022.83", tmp_path, monkeypatch)
     assert ssh.state is State.WARNING
     assert "is another program" in ssh.found
 
@@ -202,10 +207,8 @@ def test_openssh_refuses_a_user_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container that runs as the number of a user of the host."""
-    (tmp_path / "ssh").write_text("#!/bin/sh\necho No user exists for uid 12345 >&2\nexit 255\n")
-    (tmp_path / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    ssh = next(each for each in boards() if each.name == "OpenSSH client")
+    script = "echo No user exists for uid 12345 >&2\nexit 255"
+    ssh = about_ssh(script, tmp_path, monkeypatch)
     assert ssh.state is State.WARNING
     assert "does not run as a user without a name" in ssh.found
     assert "mount the host's /etc/passwd" in str(ssh.hint)
