@@ -31,6 +31,7 @@ from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.operators import OPERATORS
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.progress import Progress
 
 # Each block takes one measurement. Deeper networks have larger blocks.
@@ -242,8 +243,9 @@ def along_front(
 ) -> list[Attempt]:
     """Export one network of the front after the other until one meets the budget.
 
-    Where accuracy is asked for, the cheapest comes first, and otherwise the most accurate one, with
-    the plain network as the last.
+    The one with the least work outside int8 comes first. Where limits of size or latency stand alone,
+    int8 that keeps to them stays as it is, unless it keeps little and a network of the front does
+    not.
 
     Args:
         plain: The network without precision by layer.
@@ -252,16 +254,27 @@ def along_front(
         assess: Quantizes with the options, and measures the result.
 
     Returns:
-        The attempts after the plain one, none if that is the best. The last one meets the budget,
+        The attempts after the plain one, none if that is to be kept. The last one meets the budget,
         or none does.
     """
-    if plain.met and (budget.asks_for_accuracy or not budget.limits_cost):
-        return []
     attempts: list[Attempt] = []
-    for point in _in_turn(plain, front, budget):
+    aim = budget
+    if not budget.asks_for_accuracy:
+        if plain.met and (not budget.limits_cost or plain.figures.sqnr_db >= POOR_SQNR_DB):
+            return []
+        if budget.met_by(replace(plain.figures, keeps_nothing=False)):
+            aim = replace(budget, min_sqnr_db=POOR_SQNR_DB)
+        elif plain.options.decided().repair:  # what it leaves in float may be too much
+            options = replace(plain.options, repair=False)
+            attempts.append(Attempt.of("without repair", options, budget, assess(options)))
+    elif plain.met:
+        return []
+    if attempts and attempts[-1].met:
+        return attempts
+    for point in _in_turn(plain, front, aim):
         options = replace(plain.options, layers=(*plain.options.layers, *point.rules))
         attempts.append(Attempt.of(point.name, options, budget, assess(options)))
-        if attempts[-1].met:
+        if aim.met_by(attempts[-1].figures):
             return attempts
     if plain.met and attempts:
         attempts.append(Attempt.of(plain.name, plain.options, budget, assess(plain.options)))
@@ -274,8 +287,6 @@ def _in_turn(plain: Attempt, front: Sequence[FrontPoint], budget: Budget) -> lis
     if budget.max_bytes is not None:
         room = budget.max_bytes - plain.figures.bytes
         points = [point for point in points if point.extra_bytes <= room]
-    if not budget.asks_for_accuracy:
-        return points[::-1]
     points.sort(key=lambda point: (point.outside, point.extra_bytes))
     if budget.min_sqnr_db is not None:
         least = budget.min_sqnr_db - _MARGIN_DB

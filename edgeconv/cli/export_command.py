@@ -248,22 +248,21 @@ class ExportSettings:
     "--max-size",
     metavar="SIZE",
     type=stated(bytes_of),
-    help="Refuse int8 files that are larger, as in 500kB or 2MB; with --search the most accurate "
-    "ones that are not.",
+    help="Refuse int8 files that are larger, as in 500kB or 2MB.",
 )
 @click.option(
     "--max-latency",
     metavar="TIME",
     type=stated(seconds_of),
     help="Refuse int8 files that take longer than this, as in 5ms, with one thread of --target, "
-    "or of this machine; with --search the most accurate ones that do not.",
+    "or of this machine.",
 )
 @click.option(
     "--search",
     is_flag=True,
     help="Search precision by layer: the front of accuracy against cost among int8, int16 and "
-    "float32. Budgets choose from it; without any it is printed, and plain int8 written. The "
-    "choice is recipe.toml in the bundle, for --layers.",
+    "float32. Where plain int8 does not meet the budgets, they choose from it; otherwise it is "
+    "printed. The choice is recipe.toml in the bundle, for --layers.",
 )
 @click.option(
     "--labeled",

@@ -21,7 +21,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export import export
 from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.capture.module import capture_module
-from edgeconv.export.layer_rules import LayerPrecision, read_layers
+from edgeconv.export.layer_rules import ALL_IN_INT8, LayerPrecision, read_layers
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions
 from edgeconv.export.request import ExportRequest
@@ -174,7 +174,7 @@ def test_without_a_budget_the_front_is_printed_and_plain_int8_written(
     assert int8_files(tmp_path / "again") == int8_files(tmp_path / "plain")
 
 
-def test_the_most_accurate_network_that_fits_is_chosen(folder: Path, tmp_path: Path) -> None:
+def test_one_that_keeps_more_and_fits_is_chosen(folder: Path, tmp_path: Path) -> None:
     only = ("--precision", "int8", "--format", "tflite")
     invoke(folder, tmp_path / "out", "--search", "--max-size", "20kB", *only)
     (file,) = Bundle.load(tmp_path / "out").manifest.artifacts
@@ -226,8 +226,28 @@ def test_a_module_is_searched_with_every_budget_at_once(tmp_path: Path) -> None:
     assert worst_db(tmp_path / "out") >= 12
 
 
-def test_the_most_accurate_network_within_a_latency_is_an_int8_file(tmp_path: Path) -> None:
-    """One that is always quick enough: all in float would win, and is none."""
+def test_limits_of_cost_alone_leave_int8_as_it_is(tmp_path: Path) -> None:
+    """It keeps to them, and more room is no reason to take blocks to float32."""
+    request = ExportRequest(
+        nn.Sequential(nn.Conv2d(SHAPE[0], 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)),
+        out=tmp_path / "out",
+        input_size=SHAPE,
+        calibration=structured_input((16, *SHAPE)).numpy(),
+        quantization=QuantizeOptions(effort=0),
+        search=True,
+        max_latency=1.0,
+        max_size=100_000,
+    )
+    asked = export_within(resolve_request(request), latency=lambda files: [1e6] * len(files))
+    (plain,) = asked.attempts
+    assert plain.met
+    assert plain.figures.sqnr_db > 20
+    assert asked.front[-1].sqnr_db > plain.figures.sqnr_db + 5
+    assert read_layers(tmp_path / "out" / RECIPE_NAME) == ALL_IN_INT8
+
+
+def test_int8_that_keeps_little_leaves_as_far_as_limits_allow(tmp_path: Path) -> None:
+    """The cheapest network that keeps more, and one with something in int8."""
     request = ExportRequest(
         wide_depthwise(),
         out=tmp_path / "out",
@@ -238,8 +258,8 @@ def test_the_most_accurate_network_within_a_latency_is_an_int8_file(tmp_path: Pa
         max_latency=1.0,
     )
     asked = export_within(resolve_request(request), latency=lambda files: [1e6] * len(files))
-    assert [attempt.met for attempt in asked.attempts] == [True, True]
     plain, chosen = (attempt.figures.sqnr_db for attempt in asked.attempts)
+    assert plain < 10
     assert chosen > plain + 20
 
 
