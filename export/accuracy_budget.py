@@ -94,7 +94,7 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     """
     asked = request.asked
     budget = Budget(
-        asked.min_sqnr,
+        asked.least_sqnr,
         asked.accuracy_budget,
         asked.max_size,
         None if asked.max_latency is None else asked.max_latency * 1e9,
@@ -142,12 +142,15 @@ def _within(
         return _assess(request, folder, outcome, labeled, latency)
 
     with _only_the_last_warns(warnings.logger, check_export.logger) as held:
+        base = request.quantization
         if asked.search:
-            base = request.quantization
             plain = Attempt.of("as asked", base, budget, assess(base))
             attempts = [plain, *along_front(plain, front, budget, assess)]
+        elif asked.min_sqnr is None and asked.accuracy_budget is None and budget.asks_for_accuracy:
+            # Only `repair_to` asks for it, and says by which means, too.
+            attempts = [Attempt.of("as asked", base, budget, assess(base))]
         else:
-            attempts = escalate(request.quantization, budget, assess)
+            attempts = escalate(base, budget, assess)
         if not attempts[-1].met:
             held.records.clear()  # they are about files that are not kept
     return Escalated(tuple(attempts), None, front)
@@ -159,8 +162,9 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
             "a budget applies to int8 files", hint="pass --precision int8 and --calibration"
         )
     if budget.min_sqnr_db is not None and request.asked.output in _ONLY_BEST:
+        what = "repair_to" if request.asked.min_sqnr is None else "--min-sqnr"
         raise UsageError(
-            f"--min-sqnr is for all scores, and --output {request.asked.output.value} gives only "
+            f"{what} is for all scores, and --output {request.asked.output.value} gives only "
             "the index of a class, or a few",
             hint="pass --accuracy-budget with --labeled, or another --output",
         )

@@ -137,7 +137,7 @@ class ExportRequest:
         max_latency: How long an inference of each int8 file may take, if that is limited, in
             seconds. Only the command line measures.
         search: Whether to search precision by layer: the front of accuracy against cost, of which
-            the budgets choose.
+            the budgets choose where plain int8 does not meet them.
         labeled: Samples with their classes: a folder with a folder of images for each class, or an
             ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
             ``DataLoader`` of pairs.
@@ -205,9 +205,16 @@ class ExportRequest:
         return (size, size) if isinstance(size, int) else whole_or_size(size)
 
     @property
+    def least_sqnr(self) -> float | None:
+        """The SQNR in dB that int8 files have to reach, if any."""
+        if self.min_sqnr is not None or self.quantization is None:
+            return self.min_sqnr
+        return self.quantization.repair_to
+
+    @property
     def has_budget(self) -> bool:
         """Whether int8 files have to reach something, or are searched for."""
-        limits = (self.min_sqnr, self.accuracy_budget, self.max_size, self.max_latency)
+        limits = (self.least_sqnr, self.accuracy_budget, self.max_size, self.max_latency)
         return self.search or any(limit is not None for limit in limits)
 
     @property

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
 from edgeconv.bundle import Bundle, Format, Layout, Precision, TensorInfo
-from edgeconv.errors import CaptureError, DataError, MismatchedData, UsageError
+from edgeconv.errors import CaptureError, DataError, EdgeconvError, MismatchedData, UsageError
 from edgeconv.export import Preprocessing, QuantizeOptions, RangeMethod, export
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.data.objects import as_array, object_samples
@@ -340,6 +340,21 @@ def test_a_budget(small: nn.Module, tmp_path: Path) -> None:
     assert int8[0].verification.sqnr_db >= 15
     with pytest.raises(UsageError, match=r"0\.01 for one percentage point"):
         export(small, accuracy_budget=3, force=True, **asked)
+
+
+@pytest.mark.slow
+def test_what_repair_is_to_reach_is_demanded_of_the_files(small: nn.Module, tmp_path: Path) -> None:
+    """Repair judges on samples of calibration, and others have less: those that verify decide."""
+    asked = {"input_size": SHAPE, "calibration": X, "formats": "onnx", "out": tmp_path / "b"}
+    with pytest.raises(EdgeconvError, match="meets the budget .* nothing was written") as caught:
+        export(small, quantization=QuantizeOptions(effort=0, repair_to=150), **asked)
+    assert type(caught.value) is EdgeconvError
+    assert not (tmp_path / "b").exists()
+    enough = QuantizeOptions(effort=0, repair=True, repair_to=15)
+    bundle = export(small, quantization=enough, **asked)
+    int8 = [a for a in bundle.manifest.artifacts if a.precision is Precision.INT8]
+    assert int8[0].verification is not None
+    assert int8[0].verification.sqnr_db >= 15
 
 
 def test_a_preprocessing_needs_only_what_differs(tmp_path: Path) -> None:
