@@ -48,7 +48,7 @@ def print_bundle(
     manifest = bundle.manifest
     out = console()
     out.print(f"{manifest.model} → {bundle.path}")
-    out.print(f"against {_oracle(manifest.reference)}:")
+    out.print(f"against {_oracle(manifest)}:")
     out.print(stacked(*accuracy_cells(manifest.artifacts, figures)))
     out.print(stacked(*file_cells(manifest.artifacts, figures)))
     for line in worst_lines([(a, _figures(a, figures)) for a in manifest.artifacts]):
@@ -279,5 +279,11 @@ def formats_agree(figures: Verification) -> str:
     return f"{format_percent(within)} within 1 step"
 
 
-def _oracle(name: str) -> str:
-    return {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}.get(name, name)
+def _oracle(manifest: Manifest) -> str:
+    """What the files were held against, in words."""
+    if manifest.reference != "onnxruntime":
+        return {"pytorch": "PyTorch"}.get(manifest.reference, manifest.reference)
+    if manifest.model.endswith(".onnx"):
+        return "the ONNX file"
+    # PyTorch cannot run a part of a module, or of a program.
+    return "the part of the network that was exported, in float on ONNX Runtime"

@@ -19,6 +19,7 @@ from edgeconv.errors import CaptureError, UnsupportedOperator, UsageError
 from edgeconv.export import export
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.verify.bundle import verify_bundle
+from edgeconv.report.bundle import print_bundle
 from support.runtimes import run_onnx
 
 Array = npt.NDArray[np.float32]
@@ -189,6 +190,18 @@ def test_modules_are_cut_by_the_names_of_their_graph(tmp_path: Path) -> None:
         expected = network.body(torch.from_numpy(x)).tanh().numpy()
     for (got,) in outputs(bundle, x).values():
         np.testing.assert_allclose(got, expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["tanh"], "against the part of the network that was exported"), ([], "against PyTorch:")],
+)
+def test_what_the_files_are_held_against_is_no_file_of_the_users(
+    names: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = export(Two().eval(), out=tmp_path / "out", input_size=(6,), cut_outputs=names)
+    print_bundle(bundle)
+    assert words in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_command_line_takes_names_with_commas(tmp_path: Path) -> None:
