@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ _CONFIDENCE = 0.8
 _RULED_OUT_AT = 0.98
 # Whatever a gain's significance, less than this is not worth a change.
 LEAST_GAIN_DB = 0.2
-# What all samples together may lose where the typical one gains.
+# What all samples together may lose where the typical one gains, over all outputs and in each.
 _LARGEST_LOSS_DB = 0.1
 # A single sample says nothing about others. Half of the noise has to go before it is believed.
 _LEAST_GAIN_OF_ONE_DB = 3.0
@@ -46,16 +46,33 @@ class Gain:
         uncertainty_db: Half the width of the confidence interval of that mean.
         pooled_db: The gain in the SQNR of all samples together.
         most_db: What the mean gain hardly exceeds with more samples.
+        outputs: The gain of each output, or part of a joined one, where there are several.
     """
 
     db: float
     uncertainty_db: float
     pooled_db: float
     most_db: float
+    outputs: tuple[Gain, ...] = ()
 
     @classmethod
     def between(cls, before: Float64, after: Float64) -> Gain:
-        """Compare the relative noise in each sample before and after the change."""
+        """Compare the relative noise before and after the change.
+
+        Args:
+            before: (samples, outputs), as :meth:`Judge.noise` returns it, or (samples,) of a single
+                output.
+            after: In the same samples.
+        """
+        before, after = (noise.reshape(len(noise), -1) for noise in (before, after))
+        outputs = [cls._of_one(*pair) for pair in zip(before.T, after.T, strict=True)]
+        if len(outputs) == 1:
+            return outputs[0]
+        together = cls._of_one(before.sum(axis=1), after.sum(axis=1))
+        return replace(together, outputs=tuple(outputs))
+
+    @classmethod
+    def _of_one(cls, before: Float64, after: Float64) -> Gain:
         gains = 10 * np.log10(before / after)
         mean, count = float(gains.mean()), len(gains)
         pooled = float(10 * np.log10(before.sum() / after.sum()))
@@ -71,10 +88,15 @@ class Gain:
         """Whether the gain exceeds chance, and large enough to count.
 
         The typical sample has to gain. All of them together, which a few with large values may
-        decide, must not lose.
+        decide, must not lose, and neither must any output: who reads one gains nothing by another.
         """
         gains = self.db > self.uncertainty_db and self.db >= LEAST_GAIN_DB
-        return gains and self.pooled_db >= -_LARGEST_LOSS_DB
+        return gains and not self.loses
+
+    @property
+    def loses(self) -> bool:
+        """Whether all samples together, or those of one output among several, lose."""
+        return any(each.pooled_db < -_LARGEST_LOSS_DB for each in (self, *self.outputs))
 
     @property
     def hopeless(self) -> bool:
@@ -117,20 +139,23 @@ class Judge:
         return self._halves[1 - half] or self._halves[half]
 
     def noise(self, candidate: ir.Model, samples: Sequence[Kept]) -> Float64:
-        """Measure the noise of each sample, relative to the mean signal and summed over outputs.
+        """Measure the noise of each sample and output, relative to the output's mean signal.
 
-        A joined output counts by its parts, and probabilities by what they were computed from:
-        where they are close to 0 and 1, their noise is next to none in one sample and large in
-        another, and says little about the network.
+        Outputs that are zero in all samples do not count. A joined output counts by its parts, and
+        probabilities by what they were computed from: where they are close to 0 and 1, their noise
+        is next to none in one sample and large in another, and says little about the network.
+
+        Returns:
+            (samples, outputs), each between the least and the most that counts.
         """
         got = self._runner(candidate).run_each(kept.inputs for kept in samples)
         rows = []
         for kept, each in zip(samples, got, strict=True):
             outputs = (self._before_saturation(arrays) for arrays in (kept.outputs, each))
             ratios = zip(self._compared(*outputs), self._signals, strict=True)
-            rows.append([ratio.noise / signal for ratio, signal in ratios if signal])
-        summed: Float64 = np.maximum(np.array(rows).sum(axis=1), _LEAST_NOISE)
-        return np.where(np.isfinite(summed), summed, 1 / _LEAST_NOISE)
+            rows.append([ratio.noise / signal for ratio, signal in ratios if signal] or [0.0])
+        noise: Float64 = np.maximum(np.array(rows), _LEAST_NOISE)
+        return np.where(np.isfinite(noise), noise, 1 / _LEAST_NOISE)
 
     def sqnr_db(self, candidate: ir.Model) -> float:
         """Measure the SQNR over all samples, in dB, by the worst output or part of a joined one."""

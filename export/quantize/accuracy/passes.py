@@ -246,7 +246,8 @@ class AccuracyPasses:
             self.judge.noise(self._fitted(each).to_qdq()[0], self.judge.kept)
             for each in (recipe, other)
         )
-        return Gain.between(plain, fitted).db >= 0
+        gain = Gain.between(plain, fitted)
+        return gain.db >= 0 and not any(each.loses for each in gain.outputs)
 
     def _judge_all(self, tries: Iterable[_Try]) -> None:
         """Measure the noise of versions in the samples that they were not fitted to.
@@ -287,7 +288,9 @@ class AccuracyPasses:
         """The noise of a version in every sample so far; None without such a version."""
         found = []
         for part in self._parts:
-            noise = self._noise.get((recipe, part), np.zeros(0))
+            if (recipe, part) not in self._noise:
+                continue
+            noise = self._noise[recipe, part]
             if noise is None:
                 return None
             found.append(noise)
@@ -303,7 +306,9 @@ class AccuracyPasses:
     def _note(
         self, name: str, before: Float64, after: Float64, gain: Gain, kept: bool, seconds: float
     ) -> None:
-        without, with_it = (float(-10 * np.log10(noise.mean())) for noise in (before, after))
+        without, with_it = (
+            float(-10 * np.log10(noise.sum(axis=1).mean())) for noise in (before, after)
+        )
         self.record.append(Improvement(name, without, with_it, gain, kept, seconds))
 
 

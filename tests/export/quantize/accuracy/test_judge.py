@@ -87,6 +87,25 @@ def test_a_gain_of_the_typical_sample_does_not_pay_for_a_loss_of_all_together() 
     assert not gain.beyond_chance
 
 
+def test_a_gain_of_one_output_does_not_pay_for_a_loss_of_another() -> None:
+    """In the judgment of all outputs together the noisier one decides alone."""
+    before = np.tile([1e-1, 1e-3], (32, 1))
+    gaining = before * [0.5, 1.0]
+    assert Gain.between(before, gaining).beyond_chance
+    taking = before * [0.5, 1.1]
+    gain = Gain.between(before, taking)
+    assert gain.db > gain.uncertainty_db
+    assert gain.pooled_db > 2
+    assert not gain.beyond_chance
+    assert not gain.hopeless  # other samples may say that it loses nothing
+
+
+@given(st.lists(st.tuples(st.floats(1e-4, 1), st.floats(1e-4, 1)), min_size=1, max_size=20))
+def test_a_single_output_is_judged_by_its_samples_alone(noise: list[tuple[float, float]]) -> None:
+    before, after = np.array(noise).T
+    assert Gain.between(before, after) == Gain.between(before[:, None], after[:, None])
+
+
 def test_outputs_count_by_their_own_size_and_integers_by_equality() -> None:
     x = ir.val("x", ir.DataType.FLOAT, [1, 4])
     tape = ir.tape.Tape()
@@ -107,11 +126,11 @@ def test_outputs_count_by_their_own_size_and_integers_by_equality() -> None:
     )
     batches = [(np.eye(4, dtype=np.float32)[i : i + 1],) for i in range(4)]
     judge = Judge.on(model, batches)
-    assert judge.noise(model, judge.kept) == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(judge.noise(model, judge.kept), 0, atol=1e-12)
     wrong = model.clone()
     wrong.graph.initializers["k"].const_value = ir.tensor(np.float32(-1000), name="k")
     # Every element of the first output is off by twice its size, and the second one is equal.
-    assert judge.noise(wrong, judge.kept) == pytest.approx(4.0)
+    np.testing.assert_allclose(judge.noise(wrong, judge.kept), [[4, 0]] * 4, atol=1e-12)
 
 
 class Counting:
