@@ -187,8 +187,7 @@ def run_reference(
     Raises:
         DataError: The network computes a NaN, or an infinity that a quantized file cannot.
     """
-    for sample, outputs in zip(ran.samples, ran.outputs, strict=True):
-        refuse_non_finite_outputs(outputs, network.graph, sample, has_integers=bool(graphs))
+    refuse_non_finite_outputs(ran.outputs, network.graph, ran.samples, has_integers=bool(graphs))
     quantized = {}
     for precision, graph in graphs.items():
         step = partial(progress, f"Checking the operators of {precision.value}")

@@ -42,37 +42,60 @@ def _without_shared(expected: Array, got: Array) -> tuple[Array, Array]:
 
 
 def refuse_non_finite_outputs(
-    outputs: Outputs, graph: ir.Model, sample: Sample, *, has_integers: bool
+    outputs: Sequence[Outputs], graph: ir.Model, samples: Sequence[Sample], *, has_integers: bool
 ) -> None:
     """Check that the network itself computes numbers, or infinities in float files.
 
     Args:
-        outputs: What it computes for a sample.
+        outputs: What it computes for each sample.
         graph: The graph that was captured from it.
-        sample: The sample.
+        samples: The samples.
         has_integers: Whether quantized files are written.
 
     Raises:
         DataError: An output is NaN, or infinite where a quantized file is written.
     """
-    for value, array in zip(graph.graph.outputs, outputs, strict=True):
-        name = value.name
-        if array.dtype.kind != "f":
-            continue
-        if wrong := int(np.isnan(array).sum()):
+    for index, value in enumerate(graph.graph.outputs):
+        arrays = [row[index] for row in outputs]
+        own = f"the float network's own output {value.name!r} is"
+        if wrong := _wrong(arrays, np.isnan, graph, samples):
             raise DataError(
-                f"the float network's own output {name!r} is NaN in {wrong} of {array.size} "
-                f"elements{_beginning(graph, sample, np.isnan)}",
+                f"{own} NaN in {wrong}",
                 hint="check its weights and the data; where synthetic data is not what it takes, "
                 "such as negative numbers for a logarithm, give samples with --calibration or "
                 "--example",
             )
-        if has_integers and (wrong := int(np.isinf(array).sum())):
+        if has_integers and (wrong := _wrong(arrays, np.isinf, graph, samples)):
             raise DataError(
-                f"the float network's own output {name!r} is infinite in {wrong} of {array.size} "
-                f"elements{_beginning(graph, sample, np.isinf)}; quantized files have no infinity",
+                f"{own} infinite in {wrong}; quantized files have no infinity",
                 hint="fill masks with a finite number such as -1e4, or pass --precision float32",
             )
+
+
+def _wrong(
+    arrays: Sequence[Array],
+    is_one: Callable[[Array], Array],
+    graph: ir.Model,
+    samples: Sequence[Sample],
+) -> str:
+    """How many elements of an output are not numbers, in words; empty where all are.
+
+    Args:
+        arrays: The output for each sample.
+        is_one: Finds what is not a number.
+        graph: The graph.
+        samples: The samples.
+    """
+    if arrays[0].dtype.kind != "f":
+        return ""
+    counts = [int(is_one(array).sum()) for array in arrays]
+    found = [place for place, count in enumerate(counts) if count]
+    if not found:
+        return ""
+    first = found[0]
+    some = "" if len(found) == len(arrays) else f" in {len(found)} of {len(arrays)} samples"
+    beginning = _beginning(graph, samples[first], is_one)
+    return f"{counts[first]} of {arrays[first].size} elements{some}{beginning}"
 
 
 def _beginning(graph: ir.Model, sample: Sample, is_one: Callable[[Array], Array]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx.parser
+import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
@@ -13,7 +16,10 @@ from edgeconv.bundle import Precision
 from edgeconv.errors import CaptureError, DataError, VerificationError
 from edgeconv.export import export
 from edgeconv.export.verify.expected import Reference
-from edgeconv.export.verify.infinities import without_shared_infinities
+from edgeconv.export.verify.infinities import (
+    refuse_non_finite_outputs,
+    without_shared_infinities,
+)
 from edgeconv.export.verify.parity import compare
 
 INF = np.float32(np.inf)
@@ -98,3 +104,21 @@ def test_what_rounds_to_fewer_digits_says_where(tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match=r"rounds to bfloat16 at .*bfloat16") as caught:
         export(Rounded(), out=tmp_path / "out", input_size=(8,), formats=["onnx"])
     assert "out of forward" in caught.value.hint
+
+
+def test_how_many_samples_are_no_numbers_is_said() -> None:
+    text = (
+        "<ir_version: 8, opset_import: ['': 20]> g (float[1, 2] x) => (float[1, 2] y) "
+        "{ y = Log(x) }"
+    ).replace("'", '"')
+    graph = ir.from_proto(onnx.parser.parse_model(text))
+    samples = [(np.float32([[1, index - 3]]),) for index in range(8)]
+    with np.errstate(all="ignore"):
+        outputs = [[np.log(x)] for (x,) in samples]
+    refuse = partial(refuse_non_finite_outputs, outputs, graph, samples)
+    with pytest.raises(DataError, match=r"NaN in 1 of 2 elements in 3 of 8 samples, from .*Log"):
+        refuse(has_integers=False)
+    outputs = outputs[3:]  # the logarithm of zero is no NaN
+    refuse_non_finite_outputs(outputs, graph, samples[3:], has_integers=False)
+    with pytest.raises(DataError, match="infinite in 1 of 2 elements in 1 of 5 samples"):
+        refuse_non_finite_outputs(outputs, graph, samples[3:], has_integers=True)
