@@ -72,7 +72,9 @@ class Verification(Record):
     ``places`` has the ratio of every output and of every part of one, where there are several.
     ``probe`` is what a float32 file fails on, where that is no sample.
     ``keeps_nothing`` says of a quantized file that one of them has no more signal than noise, or
-    that the largest output is where chance would put it.
+    that the largest output is where chance would put it, unless the network itself amplifies small
+    differences: ``rounded_inputs_sqnr_db`` is then the ratio that the float network keeps of the
+    worst output with nothing but its inputs in 8 bits, where a file has less than 10 dB.
     Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
     as the signal of a right one, and ``max_error`` is the share of the wrong ones.
 
@@ -97,6 +99,7 @@ class Verification(Record):
     places: tuple[PlaceFigures, ...] = ()
     probe: ProbeFigures | None = None
     keeps_nothing: bool = False
+    rounded_inputs_sqnr_db: float | None = None
     exact_sqnr_db: float | None = None
     operators: OperatorFigures | None = None
 

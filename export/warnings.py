@@ -17,7 +17,7 @@ from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.small_products import slow_small_products
 from edgeconv.export.target import caution, slow_float16, slow_int8
-from edgeconv.export.verify.failure import OWN_SCALES
+from edgeconv.export.verify.failure import OWN_SCALES, TRAINED_WEIGHTS, amplifies
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.units import format_percent
@@ -181,6 +181,9 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
         )
         if figures.sqnr_db < POOR_SQNR_DB:
             poor, remedy = _poor_places(artifact, figures, advice)
+            itself = figures.rounded_inputs_sqnr_db
+            if poor and itself is not None:
+                poor, remedy = f"{poor}; {amplifies(itself)}", TRAINED_WEIGHTS
             if poor:
                 logger.warning(Notice(f"{artifact.path} keeps little of {poor}", remedy))
         if flat := _without_variation(figures):

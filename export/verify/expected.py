@@ -99,6 +99,7 @@ class Reference:
         run: Runs the network in float32 on another sample; None where it is not at hand.
         narrow: The floats with fewer digits that the network computes in, if it does.
         graph: The optimized float graph, where it is at hand.
+        rounded_inputs_db: What an export found that the network keeps with its inputs in 8 bits.
     """
 
     runtime: str
@@ -114,6 +115,7 @@ class Reference:
     run: Callable[[Sample], Outputs] | None = None
     narrow: str = ""
     graph: ir.Model | None = None
+    rounded_inputs_db: float | None = None
 
     def comparable(self, got: Sequence[Outputs]) -> list[Outputs]:
         """What a file computed for the samples, and perhaps the probes, element by element.

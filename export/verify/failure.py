@@ -14,7 +14,6 @@ from edgeconv.export.verify.first_difference import first_difference
 from edgeconv.export.verify.kept import NOTHING_DB
 from edgeconv.export.verify.overflow import Overflow, find_overflow
 from edgeconv.export.verify.parity import MAX_ERROR
-from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
 from edgeconv.export.verify.subnormal import decided_by_subnormals
 from edgeconv.metrics import NOT_FINITE
 from edgeconv.verification import Verification
@@ -25,10 +24,12 @@ OWN_SCALES = (
     "own, or leave --io out"
 )
 """What to do where the parts of an integer output need different scales."""
-
-# Inputs in 8 bits have 35 to 40 dB, and most networks pass that on. Where no more than this is left
-# of it, a dozen layers that round as the inputs do leave nothing.
-_AMPLIFIED_DB = 20.0
+TRAINED_WEIGHTS = (
+    "the network amplifies small differences of its inputs, as one with random weights may: load "
+    "trained weights, pass --repair (on from --effort 1), which leaves operators in float, or take "
+    "--precision float16 or int16x8"
+)
+"""What to do where the network itself loses what int8 loses."""
 
 
 def failure(
@@ -149,15 +150,17 @@ def _nothing_kept(
             f"range below {MIN_SPAN:g}",
             hint="load trained weights: those of a fresh network may fade with its depth",
         )
-    at_best = kept_with_rounded_inputs(reference)
-    if at_best is None or at_best >= _AMPLIFIED_DB:
+    itself = figures.rounded_inputs_sqnr_db
+    if itself is None:
         return VerificationError(message, hint=_advice(artifact, figures))
-    return VerificationError(
-        f"{message}; the float network itself keeps no more than {at_best:.1f} dB when nothing but "
-        "its inputs is rounded to 8 bits",
-        hint="the network amplifies small differences of its inputs, as one with random weights "
-        "may: load trained weights, or pass --repair (on from --effort 1), which leaves operators "
-        "in float",
+    return VerificationError(f"{message}; {amplifies(itself)}", hint=TRAINED_WEIGHTS)
+
+
+def amplifies(itself_db: float) -> str:
+    """What is said of a network that amplifies, after what its int8 file keeps."""
+    return (
+        f"the float network itself keeps no more than {itself_db:.1f} dB when nothing but its "
+        "inputs is rounded to 8 bits"
     )
 
 

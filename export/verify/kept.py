@@ -114,10 +114,17 @@ def keeps_nothing(ratios_db: Sequence[float], expected: Array, got: Array) -> bo
         expected: The network's first output for all samples, stacked.
         got: That of the file.
     """
-    # Where the network's own values are all zero the ratio is -EQUAL_DB, and nothing can be kept.
-    if any(-EQUAL_DB < ratio < NOTHING_DB for ratio in ratios_db):
+    if is_noise(ratios_db):
         return True
     return min(ratios_db) < POOR_SQNR_DB and _argmax_by_chance(expected, got)
+
+
+def is_noise(ratios_db: Sequence[float]) -> bool:
+    """Whether an output or a part is as far from the network's as zeros would be.
+
+    Where the network's own values are all zero the ratio is -EQUAL_DB, and nothing can be kept.
+    """
+    return any(-EQUAL_DB < ratio < NOTHING_DB for ratio in ratios_db)
 
 
 def _argmax_by_chance(expected: Array, got: Array) -> bool:

@@ -22,14 +22,16 @@ from edgeconv.export.verify.infinities import without_shared_infinities
 from edgeconv.export.verify.jumps import warn_of_jumps
 from edgeconv.export.verify.kept import (
     Tolerance,
+    is_noise,
     is_scores,
     keeps_enough,
     keeps_nothing,
     share_within_one_step,
     stacked_pairs,
 )
+from edgeconv.export.verify.rounded_inputs import amplified_db
 from edgeconv.export.verify.rounding import EPSILON, largest_error
-from edgeconv.metrics import NOT_FINITE, Spread, Sqnr, relative_error, variation
+from edgeconv.metrics import NOT_FINITE, POOR_SQNR_DB, Spread, Sqnr, relative_error, variation
 from edgeconv.progress import Progress, no_progress
 from edgeconv.verification import PlaceFigures, ProbeFigures, Verification
 
@@ -217,10 +219,22 @@ def compare(
     elif precision is Precision.FLOAT16:
         passed = have_shapes and all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
-        nothing = keeps_nothing([place.sqnr_db for place in everywhere], *pairs[0])
+        ratios = [place.sqnr_db for place in everywhere]
+        nothing = keeps_nothing(ratios, *pairs[0])
+        itself = None
+        if figures.sqnr_db < POOR_SQNR_DB:
+            worst = min(places, key=lambda place: place.sqnr_db)
+            itself = amplified_db(reference, list(names).index(worst.output))
+        # An argmax by chance is no fault of a file where the network itself makes it so.
+        nothing = nothing and (itself is None or is_noise(ratios))
         figures = _quantized_figures(figures, outputs, reference, precision, format, other)
-        passed = figures.passed and not nothing
-        return figures.model_copy(update={"passed": passed, "keeps_nothing": nothing})
+        return figures.model_copy(
+            update={
+                "passed": figures.passed and not nothing,
+                "keeps_nothing": nothing,
+                "rounded_inputs_sqnr_db": itself,
+            }
+        )
     return figures.model_copy(update={"passed": passed})
 
 

@@ -17,6 +17,7 @@ from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import (
     OPEN,
     REFERENCE_NAME,
+    Artifact,
     Bundle,
     Manifest,
     OutputKind,
@@ -311,7 +312,13 @@ def _reference(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]]) -> Refer
             for index, info in enumerate(manifest.outputs)
         ],
         ranked=manifest.output is OutputKind.TOP5,
+        rounded_inputs_db=next(filter(None, map(_rounded_inputs_db, manifest.artifacts)), None),
     )
+
+
+def _rounded_inputs_db(artifact: Artifact) -> float | None:
+    figures = artifact.verification
+    return None if figures is None else figures.rounded_inputs_sqnr_db
 
 
 def _quantized(precision: Precision, arrays: dict[str, npt.NDArray[Any]]) -> Quantized:

@@ -14,6 +14,7 @@ from edgeconv.bundle import Bundle, IoType, Precision
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, IncompleteExport, VerificationError
 from edgeconv.export import QuantizeOptions, export
+from edgeconv.export.verify.bundle import verify_bundle
 from support.detectors import detector, samples
 
 pytestmark = pytest.mark.slow
@@ -69,8 +70,12 @@ def test_it_is_an_error_and_no_bundle_if_nothing_is_right(tmp_path: Path) -> Non
 class Amplifying(nn.Module):
     """The logistic map, which doubles a small difference in each of its steps."""
 
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
     def forward(self, x: Tensor) -> Tensor:
-        for _ in range(9):
+        for _ in range(self.steps):
             x = 4 * x * (1 - x)
         return x - 0.5
 
@@ -79,7 +84,7 @@ def test_a_network_that_amplifies_rounding_is_named_as_the_cause(tmp_path: Path)
     values = np.random.default_rng(0).random((16, 64), dtype=np.float32)
     with pytest.raises(VerificationError, match=r"keeps nothing of .* itself keeps no more") as got:
         export(
-            Amplifying(),
+            Amplifying(9),
             input_size=(64,),
             precisions="int8",
             calibration=values,
@@ -88,6 +93,30 @@ def test_a_network_that_amplifies_rounding_is_named_as_the_cause(tmp_path: Path)
         )
     assert "trained weights" in got.value.hint
     assert "blame" not in got.value.hint
+
+
+def test_what_such_a_network_keeps_is_written_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = export(
+        Amplifying(5),
+        input_size=(64,),
+        formats="onnx",
+        precisions="int8",
+        calibration=np.random.default_rng(0).random((16, 64), dtype=np.float32),
+        out=tmp_path / "b",
+        quantization=LOSSY,
+    )
+    figures = bundle.manifest.artifacts[0].verification
+    assert figures is not None
+    assert figures.passed
+    assert 0.5 < figures.sqnr_db < 10
+    itself = figures.rounded_inputs_sqnr_db
+    assert itself is not None
+    (warning,) = [text for text in caplog.messages if "keeps little" in text]
+    assert f"{figures.sqnr_db:.1f} dB; the float network itself keeps no more than" in warning
+    assert f"{itself:.1f} dB" in warning
+    assert verify_bundle(bundle).artifacts["Amplifying_int8.onnx"].rounded_inputs_sqnr_db == itself
 
 
 def test_no_verify_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -180,6 +181,29 @@ def test_an_argmax_by_chance_keeps_nothing() -> None:
     assert figures.sqnr_db > 0
     message = str(failure(artifact(Precision.INT8), figures, reference.runtime, reference))
     assert "0% of the same argmax, as by chance" in message
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_an_argmax_by_chance_is_no_fault_where_the_network_amplifies(noise: float) -> None:
+    got = [[array.copy()] for (array,) in OUTPUTS]
+    for (ours,), (theirs,) in zip(got, OUTPUTS, strict=True):
+        ours[0, theirs.argmax()] = 0
+    quantized = {Precision.INT8: Quantized((None,), got)}
+    reference = Reference(
+        "pytorch",
+        [(np.full(1, index / 20, np.float32),) for index in range(20)],
+        OUTPUTS,
+        quantized,
+        run=lambda sample: [(1 + noise) * OUTPUTS[round(20 * float(sample[0][0]))][0]],
+    )
+    figures = compare(got, reference, Precision.INT8, "r", names=("y",))
+    assert figures.keeps_nothing is (noise == 0)
+    assert figures.passed is (noise > 0)
+    if noise:
+        itself = figures.rounded_inputs_sqnr_db
+        assert itself == pytest.approx(-20 * np.log10(noise), abs=0.01)
+        stored = replace(reference, run=None, rounded_inputs_db=itself)
+        assert compare(got, stored, Precision.INT8, "r", names=("y",)).passed
 
 
 def test_an_output_of_zeros_has_nothing_to_keep() -> None:
