@@ -91,8 +91,8 @@ class QuantizeOptions:
             most half of all places.
         repair: Whether operators stay in float where an output, or a part of a joined one, would
             have less than 10 dB.
-        repair_to: The SQNR that ``repair`` is for, in place of 10 dB. An export whose int8 files have
-            less on the samples that verify them fails, as one with ``min_sqnr`` does.
+        repair_to: The SQNR that ``repair`` is for, in place of 10 dB. An export whose int8 files
+            have less on the samples that verify them fails, as one with ``min_sqnr`` does.
         integer_outputs: Whether the outputs of the network have to be integers, as its inputs then.
         input_integers: What the integers of an input mean, where calibration is not to find it.
     """

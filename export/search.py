@@ -243,9 +243,9 @@ def along_front(
 ) -> list[Attempt]:
     """Export one network of the front after the other until one meets the budget.
 
-    The one with the least work outside int8 comes first. Where limits of size or latency stand alone,
-    int8 that keeps to them stays as it is, unless it keeps little and a network of the front does
-    not.
+    The one with the least work outside int8 comes first. Where limits of size or latency stand
+    alone, int8 that keeps to them stays as it is, unless it keeps little and a network of the front
+    does not.
 
     Args:
         plain: The network without precision by layer.

@@ -12,6 +12,7 @@ from edgeconv.bundle import (
     Bundle,
     Calibration,
     Format,
+    Manifest,
     Precision,
 )
 from edgeconv.metrics import EQUAL_DB
