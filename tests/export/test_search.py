@@ -21,11 +21,12 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export import export
 from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.capture.module import capture_module
-from edgeconv.export.layer_rules import ALL_IN_INT8, LayerPrecision, read_layers
+from edgeconv.export.layer_rules import ALL_IN_INT8, LayerPrecision, LayerRule, read_layers
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions
+from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget
 from edgeconv.export.request import ExportRequest
-from edgeconv.export.search import FrontPoint, find_front
+from edgeconv.export.search import FrontPoint, along_front, find_front
 from edgeconv.export.target import resolve_request
 from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.progress import no_progress
@@ -306,3 +307,25 @@ def test_a_limit_is_a_number_above_zero(
 ) -> None:
     with pytest.raises((click.BadParameter, UsageError), match=why):
         invoke(folder, tmp_path / "out", option, text)
+
+
+def test_what_is_too_large_returns_from_repair_before_the_front_is_tried() -> None:
+    budget = Budget(max_bytes=100)
+    front = [front_point("1 of 2 in float32", 30.0, 50), front_point("1 of 2 in int16", 25.0, 0)]
+    plain = Attempt.of("as asked", QuantizeOptions(), budget, Assessment(20, None, 150, None))
+
+    def assess(options: QuantizeOptions) -> Assessment:
+        return Assessment(12, None, 150 if options.decided().repair else 90, None)
+
+    assert [each.name for each in along_front(plain, front, budget, assess)] == ["without repair"]
+    small = Attempt.of("as asked", QuantizeOptions(), budget, Assessment(20, None, 90, None))
+    assert along_front(small, front, budget, assess) == []
+    demanding = Budget(min_sqnr_db=24, max_bytes=100)
+    small = Attempt.of("as asked", QuantizeOptions(), demanding, small.figures)
+    better = along_front(small, front, demanding, lambda options: Assessment(25, None, 90, None))
+    assert [each.name for each in better] == ["1 of 2 in int16"]
+
+
+def front_point(name: str, sqnr_db: float, extra_bytes: int) -> FrontPoint:
+    rule = LayerRule(name="a", precision=LayerPrecision.FLOAT32)
+    return FrontPoint(name, (rule,), sqnr_db, extra_bytes, 0.5)
