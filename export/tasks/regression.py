@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Manifest
-from edgeconv.errors import DataError, MismatchedData, UsageError
+from edgeconv.errors import DataError, MismatchedData, Notice, UsageError
 from edgeconv.evaluation import Figure
 from edgeconv.export.data.truth import Labeled, as_path, npz_with_truths, rows_with_truths
 from edgeconv.export.tasks.task import Arrays, Rows, Scored, first_output
@@ -87,3 +87,15 @@ class Regression:
                 )
             )
         return Scored(tuple(figures), scores=errors, root=True)
+
+    def doubts(self, counts: Rows) -> list[Notice]:
+        """Errors above those of a network that gives zeros."""
+        errors, targets = (math.fsum(each) for each in counts.arrays)
+        if not 0 < targets < errors:
+            return []
+        return [
+            Notice(
+                "the errors are larger than if every output were 0",
+                "check that 'y' is in the unit and in the order of the output",
+            )
+        ]
