@@ -52,7 +52,7 @@ class Segmentation:
                 hint="for one channel, whose threshold nothing states, export the network with it "
                 "applied, or pass --task file.py:metric",
             )
-        return open_masks(as_path(data, "images with masks"), truth, manifest)
+        return open_masks(as_path(data, "images with masks"), truth, manifest, self._classes)
 
     def count(self, outputs: Arrays, truths: Sequence[Mask]) -> Confusion:
         """Count the pixels of each true and predicted class."""
@@ -60,12 +60,11 @@ class Segmentation:
         for output, mask in zip(outputs[0], truths, strict=True):
             counted = mask != IGNORED
             true, predicted = mask[counted], self._predicted(output, mask)[counted]
-            for what, classes in (("a mask", true), ("the network", predicted)):
-                if classes.size and not 0 <= classes.min() <= classes.max() < size:
-                    raise DataError(
-                        f"{what} has the class {classes.max()}, and there are {size} classes",
-                        hint=f"number the classes from 0; {IGNORED} counts for nothing",
-                    )
+            if predicted.size and not 0 <= predicted.min() <= predicted.max() < size:
+                raise DataError(
+                    f"the network has the class {predicted.max()}, and there are {size} classes",
+                    hint=f"number the classes from 0; {IGNORED} counts for nothing",
+                )
             counts += np.bincount(true * size + predicted, minlength=size**2).reshape(size, size)
         return counts
 
