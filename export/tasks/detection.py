@@ -44,8 +44,9 @@ class Detection:
     """Boxes in images, after non-maximum suppression.
 
     The outputs are boxes [N, M, 4], with corners x1, y1, x2, y2 in pixels of the input, and of each
-    box its score and its class [N, M] (scores are real, classes integers). Networks of other
-    outputs need a function of the user's that makes that of one sample's outputs::
+    box its score and its class [N, M] (scores are real, classes integers); or one output [N, M, 6]
+    with x1, y1, x2, y2, score, class. Networks of other outputs need a function of the user's that
+    makes that of one sample's outputs::
 
         def decode(outputs):
             return boxes, scores, classes
@@ -65,7 +66,7 @@ class Detection:
             self._decode = load_named(decode)
             if not callable(self._decode):
                 raise UsageError(f"{decode} is not a function", hint="pass file.py:function")
-        self._order: tuple[int, int, int] = (0, 1, 2)
+        self._order: tuple[int, int, int] | None = (0, 1, 2)
         self._size = (1, 1)
         self._how = Preprocessing()
         self._numbers: dict[int, int] = {}
@@ -214,12 +215,16 @@ class Detection:
         """The boxes of one sample."""
         if self._decode is not None:
             return decoded(self._decode, outputs)
-        boxes, scores, classes = (outputs[index] for index in self._order)
+        if self._order is None:
+            joined = outputs[0]
+            boxes, scores, classes = joined[:, :_OF_BOX], joined[:, _OF_BOX], joined[:, _OF_BOX + 1]
+        else:
+            boxes, scores, classes = (outputs[index] for index in self._order)
         return checked(boxes, scores, classes, "the network gives")
 
 
-def _order(outputs: Sequence[TensorInfo]) -> tuple[int, int, int]:
-    """Which output has the boxes, the scores and the classes.
+def _order(outputs: Sequence[TensorInfo]) -> tuple[int, int, int] | None:
+    """Which output has the boxes, the scores and the classes; None where one has all of them.
 
     Raises:
         UsageError: That cannot be seen from their shapes and types.
@@ -236,10 +241,13 @@ def _order(outputs: Sequence[TensorInfo]) -> tuple[int, int, int]:
     scores, classes = matching(2, "f"), matching(2, "iu")
     if len(boxes) == len(scores) == len(classes) == 1:
         return boxes[0], scores[0], classes[0]
+    joined = matching(3, "f")
+    if len(outputs) == len(joined) == 1 and outputs[0].shape[2] == _OF_BOX + 2:
+        return None
     found = ", ".join(f"{each.name!r} {each.dtype} {list(each.shape)}" for each in outputs)
     raise UsageError(
-        "detection takes boxes [batch, M, 4], scores [batch, M] and integer classes [batch, M], "
-        f"and the outputs are {found}",
+        "detection takes boxes [batch, M, 4], scores [batch, M] and integer classes [batch, M], or "
+        f"all in one [batch, M, 6], and the outputs are {found}",
         hint="pass --task detection:file.py:decode with a function that makes them of one sample",
     )
 
