@@ -46,7 +46,7 @@ class Regression:
             raise MismatchedData(
                 f"'y' of {path} holds targets of shape {list(targets.shape[1:])}, the output "
                 f"{output.name!r} gives {list(output.shape[1:])}",
-                hint="store the targets in the shape of the output",
+                hint="store the targets in the shape of the output, NaN where a point is not visible",
             )
         rows = rows_with_truths(samples, targets)
 
@@ -108,7 +108,7 @@ def _check(target: Target, where: str) -> None:
     """Refuse the target of a sample that is infinite, or NaN throughout."""
     for wrong, what in (
         (np.isinf(target).any(), "is infinite"),
-        (np.isnan(target).all(), "is NaN"),
+        (np.isnan(target).all(), "is NaN throughout"),
     ):
         if wrong:
             raise DataError(f"'y' of {where} {what}", hint="remove that sample")

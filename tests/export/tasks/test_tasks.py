@@ -170,7 +170,7 @@ def test_keypoints_that_are_not_visible(tmp_path: Path) -> None:
     task = opened(open_task("keypoints"), tmp_path, (1, 2, 2), targets)
     found = scores_of(task, np.zeros((2, 2, 2), np.float32), targets, [1])
     assert of(found)["RMSE"] == pytest.approx(math.sqrt(((1 + 4) / 2 + 25 / 4) / 2))
-    for value, said in ((np.nan, "is NaN"), (np.inf, "is infinite")):
+    for value, said in ((np.nan, "is NaN throughout"), (np.inf, "is infinite")):
         targets[1] = value
         with pytest.raises(DataError, match=rf"'y' of sample 1 of .*d.npz {said}"):
             opened(open_task("keypoints"), tmp_path, (1, 2, 2), targets)
