@@ -37,6 +37,8 @@ _OF_BOX = 4
 _NAMED = 3
 # Of each image so many boxes are looked at for doubts, those of the highest scores.
 _MOST_LOOKED_AT = 300
+# A crop loses a few boxes at the border; if more are lost, the network is not seen at its best.
+_MOST_OUTSIDE = 0.02
 _NO_BOXES = np.zeros((0, _OF_BOX)), np.zeros(0, np.int64)
 
 
@@ -137,7 +139,7 @@ class Detection:
     def doubts(self, counts: Rows) -> list[Notice]:
         """Boxes in another form, and classes in another order, than they are taken in."""
         looked, pairs = counts.arrays[2:]
-        true, strange, *found = looked.sum(0).tolist()
+        true, strange, outside, *found = looked.sum(0).tolist()
         doubts = []
         if not len(counts):
             doubts.append(
@@ -164,6 +166,15 @@ class Detection:
                     "or export with --labels",
                 )
             )
+        if outside > _MOST_OUTSIDE * true:
+            doubts.append(
+                Notice(
+                    f"{outside} of {true} true boxes lie outside of what the network sees of their "
+                    "image",
+                    'export with fit = "letterbox" or "squash" in the file of --preprocess, as in '
+                    "training",
+                )
+            )
         of_number = {number: index for index, number in self._numbers.items()}
         names = {
             of_number[each["id"]]: repr(each["name"])
@@ -188,7 +199,9 @@ class Detection:
         best = np.argsort(-found.scores, kind="stable")[:_MOST_LOOKED_AT]
         strange = (found.classes < 0) | (found.classes >= self._classes)
         of_forms = found_in_each(found.corners[best], true, self._size)
-        counts = np.array([len(true), (strange & (found.scores > 0)).sum(), *of_forms], np.int64)
+        strange &= found.scores > 0
+        outside = len(true) - _seen(true, self._size)
+        counts = np.array([len(true), strange.sum(), outside, *of_forms], np.int64)
         same = overlaps(found.corners[best], true) >= LEAST_OVERLAP
         hit = np.flatnonzero(same.any(0))
         predicted = found.classes[best][same.argmax(0)[hit]] if len(best) else hit
@@ -284,6 +297,13 @@ def _numbers(
         )
         return by_place, len(by_place)
     return numbers, len(labels)
+
+
+def _seen(true: npt.NDArray[np.float64], size: tuple[int, int]) -> int:
+    """How many boxes [T, 4] are half or more inside of an input of (H, W)."""
+    inside = true.reshape(-1, 2, 2).clip(0, size[::-1]).reshape(-1, _OF_BOX)
+    areas = [np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (inside, true)]
+    return int((areas[0] >= areas[1] / 2).sum())
 
 
 def _some(names: Sequence[str]) -> str:

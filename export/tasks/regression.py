@@ -46,7 +46,7 @@ class Regression:
             raise MismatchedData(
                 f"'y' of {path} holds targets of shape {list(targets.shape[1:])}, the output "
                 f"{output.name!r} gives {list(output.shape[1:])}",
-                hint="store the targets in the shape of the output, NaN where a point is not visible",
+                hint="store the targets in the shape of the output, NaN where a point is hidden",
             )
         rows = rows_with_truths(samples, targets)
 

@@ -143,6 +143,26 @@ def test_no_box_at_all_is_named(tmp_path: Path) -> None:
     assert doubts.startswith("no box of a known class was found in 20 images")
 
 
+def test_a_crop_that_loses_boxes_is_named(tmp_path: Path) -> None:
+    """The middle of a wide image, which has none of its two boxes."""
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (160, 40)).save(tmp_path / "images" / "0.png")
+    box = {"image_id": 0, "category_id": 18}
+    boxes = [{**box, "bbox": [left, 4, 20, 20]} for left in (5, 130)]
+    images = [{"id": 0, "file_name": "0.png", "width": 160, "height": 40}]
+    categories = [{"id": 18, "name": "dog"}]
+    written(tmp_path, {"images": images, "annotations": boxes, "categories": categories})
+    for fit, lost in ((Fit.CROP, True), (Fit.SQUASH, False), (Fit.LETTERBOX, False)):
+        how = LETTERBOX.model_copy(update={"fit": fit})
+        manifest = made_manifest((1, 3, SIZE, SIZE), (1, 2, 6), preprocessing=how)
+        task = Detection()
+        labeled = task.open(tmp_path / "images", tmp_path / "coco.json", manifest)
+        ((_, image),) = labeled.pairs
+        rows = np.array([[[1, 1, 9, 9, 0.5, 0]]], np.float32)
+        said = " ".join(map(str, task.doubts(task.count([rows], [image]))))
+        assert ("2 of 2 true boxes lie outside of what the network sees" in said) == lost
+
+
 def test_few_boxes_are_no_evidence() -> None:
     """Two of a hundred true boxes in another form, none in the documented one."""
     found = np.array([0, 2, 0, 0, 0, 0, 0, 0])
