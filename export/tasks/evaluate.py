@@ -28,6 +28,7 @@ from edgeconv.export.data.truth import Labeled
 from edgeconv.export.elsewhere import ElsewhereRunner, readable
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
+from edgeconv.export.tasks.beyond_range import RangeWatch
 from edgeconv.export.tasks.changed import ChangedSamples
 from edgeconv.export.tasks.task import Arrays, Scored, Task
 from edgeconv.place import Place
@@ -150,7 +151,7 @@ def count(
     portion = min(runner.portion for runner in runners)
     counted: list[list[Any]] = [[] for _ in artifacts]
     changed = ChangedSamples(artifacts, bundle.manifest, pictures)
-    samples = 0
+    watch, samples = RangeWatch(bundle), 0
     for groups in in_groups(in_groups(labeled.read(part), batch), portion):
         batches = [join([sample for sample, _ in group], batch) for group in groups]
         found = [_counted(runner, batches, groups, batch, task) for runner in runners]
@@ -160,6 +161,8 @@ def count(
                 parts[:] = [task.merge(parts)]
         for group, each in zip(groups, zip(*found, strict=True), strict=True):
             changed.look([sample for sample, _ in group], each)
+            for sample, _ in group:
+                watch.look(sample)
         samples += sum(map(len, groups))
         progress("Evaluating", samples, len(part))
     return Counts(
