@@ -110,10 +110,12 @@ def open_coco(
         image, file = images[index], stored.stored[index].file
         shown = shown_size(file, exif_rotation=how.exif_rotation)
         if shown != (image.width, image.height):
+            turned = shown == (image.height, image.width) and how.exif_rotation
             raise DataError(
                 f"{file} is {shown[0]}x{shown[1]} pixels, and {truth} says "
                 f"{image.width}x{image.height}",
-                hint="annotate images in the size and the direction in which they are shown",
+                hint="annotate images in the size and the direction in which they are shown"
+                + (", or export with exif_rotation = false in --preprocess" if turned else ""),
             )
         return image
 

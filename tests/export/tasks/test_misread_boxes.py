@@ -266,12 +266,19 @@ def test_boxes_that_are_not_cocos(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_an_image_of_another_size_than_annotated(tmp_path: Path) -> None:
     """Also one that its EXIF orientation turns: its boxes would lie elsewhere."""
-    made_coco(tmp_path)
+    _, document = made_coco(tmp_path)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (60, 80)).save(tmp_path / "images" / "5.png", exif=exif)
     with pytest.raises(DataError, match=r"5\.png is 80x60 pixels, and .* says 80x80"):
         opened(tmp_path)
+    document["images"][5].update(width=60, height=80)
+    written(tmp_path, document)
+    with pytest.raises(DataError, match=r"says 60x80\nhint: .* exif_rotation = false"):
+        opened(tmp_path)
+    document["images"][5].update(width=80, height=60)
+    written(tmp_path, document)
+    assert len(opened(tmp_path)) == 20
 
 
 def test_names_with_the_folder_are_found(tmp_path: Path) -> None:
