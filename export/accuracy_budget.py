@@ -19,10 +19,13 @@ from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Bu
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import Data, ResolvedRequest
 from edgeconv.export.search import FrontPoint, along_front
+from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify import check_export
 from edgeconv.log_lines import warnings_about
+from edgeconv.near_names import near_paths
 from edgeconv.staging import staged
+from edgeconv.tar_file import is_tar
 from edgeconv.units import format_bytes, format_duration
 
 # The median latency of each file in nanoseconds.
@@ -168,16 +171,32 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
             "the index of a class, or a few",
             hint="pass --accuracy-budget with --labeled, or another --output",
         )
+    if labeled is not None:
+        open_task(request.asked.task)  # its function may be missing
+        _check_there(labeled, "pass labeled samples")
+    if request.asked.truth is not None:
+        _check_there(Path(request.asked.truth), "pass what is true of the labeled samples")
     if budget.max_accuracy_drop is not None:
         if labeled is None:
             raise UsageError(
                 "--accuracy-budget needs labeled data",
-                hint="pass --labeled with FOLDER/CLASS/image, or an .npz with x and y",
+                hint="pass --labeled with what --task takes, such as FOLDER/CLASS/image or an .npz "
+                "with x and y",
             )
         if Precision.FLOAT32 not in request.precisions:
             raise UsageError(
                 "--accuracy-budget compares with float32", hint="add --precision float32"
             )
+
+
+def _check_there(data: Data, wanted: str) -> None:
+    """Refuse a path where nothing is, before an attempt takes minutes.
+
+    Raises:
+        UsageError: Nothing is there.
+    """
+    if isinstance(data, Path) and not data.exists() and not is_tar(data):
+        raise UsageError(f"{data}: no such file or folder", hint=near_paths(data, wanted))
 
 
 def _assess(

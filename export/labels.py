@@ -11,6 +11,7 @@ from edgeconv.errors import UsageError
 
 # Numbers before the scores of a box: none, its corners, or its corners and how sure it is.
 _OF_A_BOX = (0, 4, 5)
+_CORNERS = 4
 
 
 def class_counts(output: TensorInfo) -> tuple[int, ...]:
@@ -69,10 +70,16 @@ def _fits(count: int, outputs: Sequence[TensorInfo]) -> bool:
 
 
 def _have_classes_of_boxes(outputs: Sequence[TensorInfo]) -> bool:
-    """Whether there are boxes, and the score and the class of each: integers, of any number."""
-    shapes = {kind: [o.shape for o in outputs if np.dtype(o.dtype).kind in kind] for kind in "fiu"}
-    classes = {shape for shape in (*shapes["i"], *shapes["u"]) if len(shape) == 2}
-    return any((*shape, 4) in shapes["f"] and shape in shapes["f"] for shape in classes)
+    """Whether there are boxes with the score and the class of each, as a number of any size.
+
+    They are outputs [N, M, 4], [N, M] and [N, M], as of TFLite's DetectionPostProcess, the same
+    without the batch, as of torchvision, or one output [N, M, 6], as of YOLO's after suppression.
+    """
+    shapes = [output.shape for output in outputs]
+    boxes = [shape[:-1] for shape in shapes if len(shape) in (2, 3) and shape[-1] == _CORNERS]
+    if any(shapes.count(each) >= 2 for each in boxes):
+        return True
+    return len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][2] == _CORNERS + 2
 
 
 def _described(output: TensorInfo) -> str:

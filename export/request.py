@@ -294,6 +294,11 @@ class ExportRequest:
                 raise UsageError(
                     f"the {name} must be more than zero, not {limit}", hint="give a positive number"
                 )
+        if self.labeled is not None and not self.has_budget:
+            raise UsageError(
+                "labeled samples decide about a budget, and there is none",
+                hint="pass --accuracy-budget too, or measure the files with `edgeconv evaluate`",
+            )
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(
                 f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}",

@@ -156,8 +156,10 @@ def task_options(command: Command) -> Command:
             shell_complete=complete_task,
             default=ExportRequest.task,
             show_default=True,
-            help="What accuracy means: classification, segmentation, regression, embeddings, "
-            "detection, or file.py:metric for a function of your own (docs/evaluation.md).",
+            help="What accuracy means: classification, segmentation, regression (also of "
+            "keypoints), embeddings, detection, or a function of your own: "
+            "detection:file.py:decode for boxes of another form, file.py:metric for any other "
+            "figure (docs/evaluation.md).",
         ),
         click.option(
             "--truth",

@@ -26,7 +26,7 @@ from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import batch_size, inputs_of_samples
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import Batch, QuantizeOptions, fit
-from edgeconv.export.quantize.accuracy.held_out import held_out_batches
+from edgeconv.export.quantize.accuracy.held_out import float_outputs, held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.tasks import open_task
@@ -86,6 +86,9 @@ def blame(
     # One sample where the file is for any number of them.
     is_open = any(info.shape[:1] == (OPEN,) for info in manifest.inputs)
     graph = _float_graph(bundle.file(source), 1 if is_open else None)
+    only_integers = not float_outputs(graph)
+    if only_integers:
+        graph.graph.outputs.extend(_floats_behind(graph))
     inputs = inputs_of_samples(manifest.inputs)
     samples = open_samples(data, inputs, manifest.preprocessing, integer_ranges(graph))
     shapes = [info.shape for info in input_infos(graph)]
@@ -106,7 +109,7 @@ def blame(
         samples=sum(arrays[0].shape[0] for arrays in batches),
         method=record.method,
         sqnr_db=meter.network_db(integers),
-        file_sqnr_db=_file_sqnr_db(bundle, batches),
+        file_sqnr_db=None if only_integers else _file_sqnr_db(bundle, batches),
         layers=tuple(sorted(layers, key=lambda each: (-(each.task_loss or 0.0), each.alone_db))),
         float_fallback=float_fallback,
         task=None
@@ -175,6 +178,28 @@ def _find(bundle: Bundle, precision: Precision) -> Artifact | None:
 
 def _float_graph(path: Path, batch: int | None) -> ir.Model:
     return optimize(capture_file(path, None, input_size=None, batch=batch).graph)
+
+
+def _floats_behind(model: ir.Model) -> list[ir.Value]:
+    """The float values that the outputs, none of which is float, are computed from.
+
+    A label or a map of classes has no SQNR; the scores of which it is the largest have one.
+    """
+    found: dict[str, ir.Value] = {}
+    waiting, seen = list(model.graph.outputs), set()
+    while waiting:
+        node = waiting.pop().producer()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for value in node.inputs:
+            if value is None or value.producer() is None:
+                continue
+            if value.dtype == ir.DataType.FLOAT:
+                found[str(value.name)] = value
+            else:
+                waiting.append(value)
+    return list(found.values())
 
 
 def _shares(alone: list[float]) -> list[float]:

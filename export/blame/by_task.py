@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import onnx_ir as ir
@@ -26,7 +25,7 @@ class TaskMeter:
 
     Args:
         task: The task, after it has opened the samples.
-        labeled: The samples; the first 256 are taken, and stay in memory.
+        labeled: The samples; 256 of them are taken, from all parts of the data, and stay in memory.
         outputs: The names of the network's outputs.
         batch: How many samples one run takes.
 
@@ -39,7 +38,7 @@ class TaskMeter:
     ) -> None:
         self._task, self._outputs = task, list(outputs)
         self._groups: list[tuple[Sample, list[Any]]] = []
-        for group in in_groups(islice(labeled.pairs, LABELED_SAMPLES), batch):
+        for group in in_groups(labeled.spread(LABELED_SAMPLES), batch):
             inputs = join([sample for sample, _ in group], batch)
             self._groups.append((inputs, [truth for _, truth in group]))
         if not self._groups:

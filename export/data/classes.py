@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from edgeconv.export.data.truth import (
     rows_with_truths,
 )
 from edgeconv.export.data.webdataset import class_of
-from edgeconv.near_names import near_paths
+from edgeconv.near_names import did_you_mean, near_paths
+
+T = TypeVar("T")
 
 _TRUTH_OF_IMAGENET = "ILSVRC2012_validation_ground_truth.txt"
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})$")
@@ -46,10 +48,7 @@ def open_classes(
     """
     if not isinstance(data, Path):
         found = LabeledObject(data, manifest.inputs, manifest.preprocessing, classes or 2**31)
-        total = len(data[-1] if isinstance(data, tuple) else getattr(data, "dataset", data))
-        return Labeled(
-            lambda asked: islice(found, asked.start, asked.stop), total, [], lambda: found.sha256
-        )
+        return Labeled(lambda asked: _at(found, asked), found.count(), [], lambda: found.sha256)
     if truth is not None:
         return _imagenet(images_at(data, manifest), truth, classes)
     if has_images(data):
@@ -79,6 +78,18 @@ def open_classes(
         rows.skipped,
         rows.sha256,
     )
+
+
+def _at(samples: Iterable[T], asked: Sequence[int]) -> Iterator[T]:
+    """The samples of some rising indices, of what is only read in order."""
+    wanted = iter(asked)
+    next_one = next(wanted, None)
+    for index, sample in enumerate(samples):
+        if next_one is None:
+            return
+        if index == next_one:
+            yield sample
+            next_one = next(wanted, None)
 
 
 def _webdataset(images: Images, classes: int | None) -> Labeled[int]:
@@ -129,6 +140,12 @@ def _class_indices(
         return {name: labels.index(name) for name in names}
     if all(name.isdecimal() and int(name) < classes for name in names):
         return {name: int(name) for name in names}
+    strange = [name for name in names if name not in (labels or ())]
+    if labels and len(strange) < len(names):
+        raise DataError(
+            f"{path / strange[0]} is named after no label of the bundle, and other folders are",
+            hint=did_you_mean(strange[0], labels, "name all folders by labels, or all by index"),
+        )
     if len(names) == classes:
         return {name: index for index, name in enumerate(names)}
     raise DataError(

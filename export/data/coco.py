@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +12,19 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from edgeconv.bundle import Manifest
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, Notice, UsageError
+from edgeconv.export.data.decode import shown_size
+from edgeconv.export.data.images import Images, StoredImage
 from edgeconv.export.data.json_lists import read_lists
 from edgeconv.export.data.truth import Labeled, images_at, images_with_truths
 from edgeconv.near_names import not_a_file
+from edgeconv.preprocessing import Preprocessing
 from edgeconv.versioned import first_problem, read_document
+
+logger = logging.getLogger(__name__)
+
+# Where so much of the boxes reach so far beyond their image, by its size, they are no extents.
+_MOST_BEYOND, _BEYOND = 0.05, 0.05
 
 # Numbers go through arrays of float64, which hold these exactly.
 _Number = Annotated[int, Field(gt=-(2**53), lt=2**53)]
@@ -91,20 +100,113 @@ def open_coco(
     if not truth.is_file():
         raise not_a_file(truth, wanted)
     whole = _read(truth)
-    names = [str(each.within) for each in stored.stored]
-    asked = frozenset(names)
-    images = {
+    images = _listed(whole, stored, truth)
+    numbers = frozenset(image.number for image in images)
+    _check_boxes(whole, truth)
+    _warn_of_rest(whole, numbers, truth, data)
+    how = manifest.preprocessing or Preprocessing()
+
+    def truth_of(index: int) -> CocoImage:
+        image, file = images[index], stored.stored[index].file
+        shown = shown_size(file, exif_rotation=how.exif_rotation)
+        if shown != (image.width, image.height):
+            turned = shown == (image.height, image.width) and how.exif_rotation
+            raise DataError(
+                f"{file} is {shown[0]}x{shown[1]} pixels, and {truth} says "
+                f"{image.width}x{image.height}",
+                hint="annotate images in the size and the direction in which they are shown"
+                + (", or export with exif_rotation = false in --preprocess" if turned else ""),
+            )
+        return image
+
+    return images_with_truths(stored, truth_of, truth), _dataset(whole, numbers)
+
+
+def _listed(whole: _Document, stored: Images, truth: Path) -> list[CocoImage]:
+    """The image of the JSON for each file, by its path in the folder, or with the folder's name.
+
+    Raises:
+        DataError: The JSON does not list a file.
+    """
+
+    def names_of(image: StoredImage) -> tuple[str, str]:
+        return str(image.within), f"{stored.path.name}/{image.within}"
+
+    asked = {name for image in stored.stored for name in names_of(image)}
+    known = {
         image.file_name: CocoImage(image.id, image.width, image.height)
         for image in whole.images
         if image.file_name in asked
     }
-    unknown = next((each for each in stored.stored if str(each.within) not in images), None)
-    if unknown is not None:
+    found = []
+    for image in stored.stored:
+        name = next((name for name in names_of(image) if name in known), None)
+        if name is None:
+            first = f", whose first is {whole.images[0].file_name!r}" if whole.images else ""
+            raise DataError(
+                f"{truth} does not list {image.file}",
+                hint=f"pass the folder of the {len(whole.images)} images that it lists{first}, and "
+                "of no others",
+            )
+        found.append(known[name])
+    return found
+
+
+def _check_boxes(whole: _Document, truth: Path) -> None:
+    """Refuse boxes in shares of their image, and warn of those that look like corners.
+
+    Raises:
+        DataError: No box is as much as a pixel large.
+    """
+    boxes = whole.annotations
+    if boxes and max(max(each.bbox) for each in boxes) <= 1:
         raise DataError(
-            f"{truth} does not list {unknown.file}", hint="pass the images that it annotates"
+            f"no number of the boxes of {truth} is above 1",
+            hint="state boxes as COCO does: x, y, width and height in pixels of the image",
         )
-    numbers = frozenset(image.number for image in images.values())
-    return images_with_truths(stored, lambda i: images[names[i]], truth), _dataset(whole, numbers)
+    sizes = {image.id: (image.width, image.height) for image in whole.images}
+    beyond = sum(
+        _reaches_beyond(each.bbox, sizes[each.image_id]) for each in boxes if each.image_id in sizes
+    )
+    if beyond > _MOST_BEYOND * len(boxes):
+        logger.warning(
+            Notice(
+                f"{beyond} of the {len(boxes)} boxes of {truth} reach beyond their image",
+                "COCO's boxes are x, y, width and height, not corners",
+            )
+        )
+
+
+def _reaches_beyond(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
+    ends = box[0] + box[2], box[1] + box[3]
+    return any(end > side * (1 + _BEYOND) + 1 for end, side in zip(ends, size, strict=True))
+
+
+def _warn_of_rest(whole: _Document, numbers: Set[int], truth: Path, data: Path) -> None:
+    """Warn of boxes that count for nothing, because their image is not there."""
+    missing = {image.id: image.file_name for image in whole.images if image.id not in numbers}
+    annotated = {each.image_id for each in whole.annotations}
+    lost = [name for number, name in missing.items() if number in annotated]
+    if lost:
+        logger.warning(
+            Notice(
+                f"{truth} has annotated images that are not in {data}: {lost[0]!r}{_others(lost)}",
+                f"the figures are of the {len(numbers)} images that are there",
+            )
+        )
+    strange = sorted(annotated - missing.keys() - numbers)
+    if strange:
+        logger.warning(
+            Notice(
+                f"{truth} has boxes of images that it does not list: number {strange[0]}"
+                f"{_others(strange)}",
+                "they count for nothing; list the images, or remove the boxes",
+            )
+        )
+
+
+def _others(named: Sequence[Any]) -> str:
+    return f" and {len(named) - 1} more" if len(named) > 1 else ""
 
 
 def _read(truth: Path) -> _Document:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from PIL.TiffTags import TAGS_V2
 
 from edgeconv.errors import DataError, first_line
@@ -33,6 +33,8 @@ _DAMAGED = (
     ValueError,
     struct.error,
 )
+# The EXIF orientations whose width is shown as the height.
+_QUARTER_TURNS = (5, 6, 7, 8)
 _PILLOWS_LIMIT = threading.Lock()
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE, _PHOTOMETRIC = (
@@ -91,6 +93,25 @@ def open_image(file: ImageFile) -> Iterator[Image.Image]:
     with _damage_named(file), _opened(file) as image:
         image.load()
         yield image
+
+
+def shown_size(file: ImageFile, *, exif_rotation: bool) -> tuple[int, int]:
+    """The width and height that :func:`decode` gives an image, from its header alone.
+
+    Raises:
+        UnreadableImage: It is no image.
+        LimitExceeded: It has more pixels or bytes than the limit.
+    """
+    with _damage_named(file), _opened(file) as image:
+        width, height = image.size
+        return (height, width) if exif_rotation and _lies_on_its_side(image) else (width, height)
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+    except _DAMAGED:
+        return False
 
 
 def _turned(image: Image.Image) -> Image.Image:

@@ -52,6 +52,23 @@ class LabeledObject:
         """A hash of what was read so far."""
         return self._digest.hexdigest()
 
+    def count(self) -> int:
+        """How many samples there are.
+
+        Where items hold several samples, or nothing states their number, all items are read once.
+
+        Raises:
+            DataError: The object fails.
+        """
+        if isinstance(self._data, tuple):
+            return len(self._data[-1])
+        stated = getattr(self._data, "dataset", self._data)
+        first = next(iter(self._items()), None)
+        loads_batches = getattr(self._data, "batch_size", None) is not None
+        if hasattr(stated, "__len__") and (loads_batches or _samples_in(first) == 1):
+            return len(stated)
+        return sum(map(_samples_in, self._items()))
+
     def __iter__(self) -> Iterator[tuple[Sample, int]]:
         """Yield each sample with its class.
 
@@ -97,3 +114,10 @@ class LabeledObject:
                 f"the {self.name} raised {type(error).__name__}: {first_line(error)}",
                 hint="call it in Python to see where",
             ) from error
+
+
+def _samples_in(item: Any) -> int:
+    """How many samples an item holds, by its labels; 1 without any, which is refused later."""
+    if not isinstance(item, (tuple, list)) or not item:
+        return 1
+    return np.atleast_1d(as_array(item[-1])).size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgeconv.export.data.decode import ImageFile, decode, open_image
 from edgeconv.export.data.fit import fitted
 from edgeconv.export.data.images import StoredImage
 from edgeconv.export.data.preprocess import image_size
+from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.truth import (
     Labeled,
     images_at,
@@ -32,7 +34,9 @@ IGNORED = 255
 Mask = npt.NDArray[np.int64]
 
 
-def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Mask]:
+def open_masks(
+    data: Path, truth: Path | None, manifest: Manifest, classes: int = IGNORED
+) -> Labeled[Mask]:
     """Open images with their masks [H, W].
 
     Args:
@@ -40,10 +44,12 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
         truth: The folder of the masks of images: PNG files of their names with the class as the
             value of each pixel, gray or by a palette.
         manifest: Describes the network.
+        classes: How many classes the network has.
 
     Raises:
         UsageError: There is no such data.
-        DataError: A mask is missing or damaged, or has another size than its image.
+        DataError: A mask is missing or damaged, has another size than its image, or a class that
+            the network lacks.
     """
     if data.is_file() and not is_tar(data):
         samples, masks = npz_with_truths(data, manifest, "iu", "integers")
@@ -53,8 +59,13 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
                 hint="store the class of each pixel as 'y' [N, H, W]",
             )
         rows = rows_with_truths(samples, masks)
+
+        def read(asked: Sequence[int]) -> Iterator[tuple[Sample, Mask]]:
+            for index, (sample, mask) in zip(asked, rows.read(asked), strict=True):
+                yield sample, _checked(mask, classes, f"'y' of sample {index} of {data}")
+
         return Labeled(
-            lambda asked: ((sample, mask.astype(np.int64)) for sample, mask in rows.read(asked)),
+            read,
             rows.total,
             rows.skipped,
             rows.sha256,
@@ -68,9 +79,23 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
     masks_of = [_mask_of(image, truth) for image in images.stored]
     size = image_size(manifest.inputs[0])[1:]
     how = manifest.preprocessing or Preprocessing()
-    return images_with_truths(
-        images, lambda i: read_mask(masks_of[i], images.stored[i].file, size, how), *masks_of
-    )
+
+    def truth_of(index: int) -> Mask:
+        mask = read_mask(masks_of[index], images.stored[index].file, size, how)
+        return _checked(mask, classes, str(masks_of[index]))
+
+    return images_with_truths(images, truth_of, *masks_of)
+
+
+def _checked(mask: npt.NDArray[Any], classes: int, where: str) -> Mask:
+    """A mask whose classes the network has, but for what counts for nothing."""
+    wrong = mask[(mask != IGNORED) & ((mask < 0) | (mask >= classes))]
+    if wrong.size:
+        raise DataError(
+            f"{where} has the class {wrong.max()}, and there are {classes} classes",
+            hint=f"number the classes from 0; {IGNORED} counts for nothing",
+        )
+    return mask.astype(np.int64)
 
 
 def _mask_of(image: StoredImage, masks: Path) -> Path:

@@ -28,13 +28,13 @@ class Labeled(Generic[T]):
     """Samples with what is true of each.
 
     Attributes:
-        read: Yields each of the samples of some indices with its truth.
+        read: Yields each of the samples of some rising indices with its truth.
         total: How many there are, if all are readable.
         skipped: The names of unreadable samples, complete when all pairs were read.
         sha256: Hashes the data, when all pairs were read.
     """
 
-    read: Callable[[range], Iterator[tuple[Sample, T]]]
+    read: Callable[[Sequence[int]], Iterator[tuple[Sample, T]]]
     total: int
     skipped: list[str]
     sha256: Callable[[], str]
@@ -43,6 +43,14 @@ class Labeled(Generic[T]):
     def pairs(self) -> Iterator[tuple[Sample, T]]:
         """Each sample with its truth."""
         return self.read(range(self.total))
+
+    def spread(self, count: int) -> Iterator[tuple[Sample, T]]:
+        """At most ``count`` samples with their truth, at even distances from the first one on.
+
+        In a folder of classes the first ones would be of the first classes.
+        """
+        taken = min(count, self.total)
+        return self.read([index * self.total // taken for index in range(taken)])
 
 
 def images_with_truths(images: Images, truth_of: Callable[[int], T], *others: Path) -> Labeled[T]:

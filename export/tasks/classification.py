@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from edgeconv.bundle import Manifest, OutputKind
-from edgeconv.errors import UsageError
+from edgeconv.errors import Notice, UsageError
 from edgeconv.evaluation import top1_figure
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.truth import Labeled
+from edgeconv.export.tasks.class_order import order_doubts, other_order
 from edgeconv.export.tasks.task import Arrays, Classes, ClassRows, Scored, first_output, share
 
 _TOP = 5
@@ -31,9 +32,11 @@ class Classification:
     def __init__(self) -> None:
         self._classes = 0
         self._ranked = True
+        self._labels: Sequence[str] | None = None
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
         """Open samples with their classes, as ``open_classes`` does."""
+        self._labels = manifest.labels
         if manifest.output in (OutputKind.LABEL, OutputKind.TOP5):
             self._classes = manifest.classes or 0
             self._ranked = manifest.output is OutputKind.TOP5
@@ -82,3 +85,9 @@ class Classification:
         number = self._classes or 1 + int(max(predicted.max(), right.max()))
         classes = Classes(number, predicted, right)
         return Scored(tuple(figures), outcomes=ranks == 0, classes=classes, ties=int(tied.sum()))
+
+    def doubts(self, counts: ClassRows) -> list[Notice]:
+        """Classes in another order than the network's."""
+        _, predicted, right, _ = counts.arrays
+        pairs, times = np.unique(np.stack((right, predicted)), axis=1, return_counts=True)
+        return order_doubts(other_order(pairs[0], pairs[1], times), self._labels)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,42 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Manifest, TensorInfo
-from edgeconv.errors import DataError, UsageError, first_line
+from edgeconv.errors import DataError, Notice, UsageError
 from edgeconv.export.capture.factory import load_named
 from edgeconv.export.data.coco import CocoImage, open_coco
-from edgeconv.export.data.fit import place
+from edgeconv.export.data.fit import Place, place
 from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.truth import Labeled, as_path
-from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample, shapes, share
+from edgeconv.export.tasks.box_readings import (
+    LEAST_OVERLAP,
+    found_in_each,
+    other_form,
+    overlaps,
+)
+from edgeconv.export.tasks.class_order import doubt_of_order, other_order
+from edgeconv.export.tasks.found_boxes import Decode, FoundBoxes, checked, decoded
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample, share
+from edgeconv.near_names import did_you_mean
 from edgeconv.preprocessing import Preprocessing
 
-# The boxes of one sample: corners x1, y1, x2, y2 in pixels of the input, scores, and classes.
-Boxes = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
+logger = logging.getLogger(__name__)
 
 _OF_BOX = 4
+_NAMED = 3
+# Of each image so many boxes are looked at for doubts, those of the highest scores.
+_MOST_LOOKED_AT = 300
+# A crop loses a few boxes at the border; if more are lost, the network is not seen at its best.
+_MOST_OUTSIDE = 0.02
+_NO_BOXES = np.zeros((0, _OF_BOX)), np.zeros(0, np.int64)
 
 
 class Detection:
     """Boxes in images, after non-maximum suppression.
 
     The outputs are boxes [N, M, 4], with corners x1, y1, x2, y2 in pixels of the input, and of each
-    box its score and its class [N, M] (scores are real, classes integers). Networks of other
-    outputs need a function of the user's that makes that of one sample's outputs::
+    box its score and its class [N, M] (scores are real, classes integers); or one output [N, M, 6]
+    with x1, y1, x2, y2, score, class. Networks of other outputs need a function of the user's that
+    makes that of one sample's outputs::
 
         def decode(outputs):
             return boxes, scores, classes
@@ -47,15 +63,17 @@ class Detection:
     name = "detection"
 
     def __init__(self, decode: str | None = None) -> None:
-        self._decode: Callable[[list[Any]], Boxes] | None = None
+        self._decode: Decode | None = None
         if decode is not None:
             self._decode = load_named(decode)
             if not callable(self._decode):
                 raise UsageError(f"{decode} is not a function", hint="pass file.py:function")
-        self._order: tuple[int, int, int] = (0, 1, 2)
+        self._order: tuple[int, int, int] | None = (0, 1, 2)
         self._size = (1, 1)
         self._how = Preprocessing()
         self._numbers: dict[int, int] = {}
+        self._classes = 0
+        self._true: dict[int, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = {}
         self._annotations: dict[str, Any] = {}
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[CocoImage]:
@@ -66,15 +84,26 @@ class Detection:
         labeled, self._annotations = open_coco(as_path(data, "images"), truth, manifest)
         self._size = image_size(manifest.inputs[0])[1:]
         self._how = manifest.preprocessing or Preprocessing()
-        self._numbers = _numbers(self._annotations["categories"], manifest.labels)
+        self._numbers, self._classes = _numbers(self._annotations, manifest.labels, truth)
+        self._true = _true_boxes(self._annotations["annotations"], self._numbers)
         return labeled
 
     def count(self, outputs: Arrays, truths: Sequence[CocoImage]) -> Rows:
-        """The boxes as rows [image, x, y, width, height, score, category], and the images."""
-        found = [
-            self._rows(of_sample(outputs, i, len(truths)), image) for i, image in enumerate(truths)
-        ]
-        return Rows((np.concatenate(found), np.array([image.number for image in truths], np.int64)))
+        """The boxes as rows [image, x, y, width, height, score, category], and the images.
+
+        With them comes what ``doubts`` needs: a row of each image, and of each true box that was
+        found its class and the one that the network gave it.
+        """
+        rows, looked, pairs = [], [], []
+        for index, image in enumerate(truths):
+            found = self._found(of_sample(outputs, index, len(truths)))
+            at = place((image.width, image.height), self._size, self._how)
+            rows.append(self._rows(found, at, image))
+            of_image, classes = self._looked(found, at, image)
+            looked.append(of_image)
+            pairs.append(classes)
+        numbers = np.array([image.number for image in truths], np.int64)
+        return Rows((np.concatenate(rows), numbers, np.stack(looked), np.concatenate(pairs)))
 
     def merge(self, parts: Sequence[Rows]) -> Rows:
         """The boxes of all images."""
@@ -83,7 +112,7 @@ class Detection:
     def score(self, counts: Rows, reference: Rows | None) -> Scored:
         """The mean average precision over overlaps from .5 to .95, and at .5."""
         coco, evaluator = _evaluator()
-        rows, images = counts.arrays
+        rows, images = counts.arrays[:2]
         with contextlib.redirect_stdout(io.StringIO()):
             truth = coco()
             truth.dataset = self._annotations
@@ -107,47 +136,108 @@ class Detection:
             )
         )
 
-    def _rows(self, outputs: list[Any], image: CocoImage) -> npt.NDArray[np.float64]:
-        boxes, scores, classes = self._boxes(outputs)
-        at = place((image.width, image.height), self._size, self._how)
-        corners = boxes.astype(np.float64).reshape(-1, 2, 2) - (at.left, at.top)
+    def doubts(self, counts: Rows) -> list[Notice]:
+        """Boxes in another form, and classes in another order, than they are taken in."""
+        looked, pairs = counts.arrays[2:]
+        true, strange, outside, *found = looked.sum(0).tolist()
+        doubts = []
+        if not len(counts):
+            doubts.append(
+                Notice(
+                    f"no box of a known class was found in {len(looked)} images",
+                    "check the threshold of scores in the network or in decode",
+                )
+            )
+        form = other_form(np.array(found), true)
+        if form is not None:
+            doubts.append(
+                Notice(
+                    f"of {true} true boxes {found[0]} are found with boxes taken as corners x1, "
+                    f"y1, x2, y2 in pixels of the input, and {max(found)} if they are {form}",
+                    "convert them with --task detection:file.py:decode",
+                )
+            )
+        if strange:
+            doubts.append(
+                Notice(
+                    f"{strange} boxes are of classes outside 0…{self._classes - 1}, and count for "
+                    "nothing",
+                    "number the classes from 0, in the order of COCO's categories by their number, "
+                    "or export with --labels",
+                )
+            )
+        if outside > _MOST_OUTSIDE * true:
+            doubts.append(
+                Notice(
+                    f"{outside} of {true} true boxes lie outside of what the network sees of their "
+                    "image",
+                    'export with fit = "letterbox" or "squash" in the file of --preprocess, as in '
+                    "training",
+                )
+            )
+        of_number = {number: index for index, number in self._numbers.items()}
+        names = {
+            of_number[each["id"]]: repr(each["name"])
+            for each in self._annotations["categories"]
+            if each["id"] in of_number
+        }
+        order = doubt_of_order(
+            other_order(*_counted(pairs)),
+            lambda index: names.get(index, str(index)),
+            "export with --labels, whose names find COCO's categories, or return other classes "
+            "with --task detection:file.py:decode",
+        )
+        return doubts if order is None else [*doubts, order]
+
+    def _looked(
+        self, found: FoundBoxes, at: Place, image: CocoImage
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """What ``doubts`` needs of one image: counts, and pairs of classes [K, 2]."""
+        boxes, categories = self._true.get(image.number, _NO_BOXES)
+        true = boxes * np.tile((at.width / image.width, at.height / image.height), 2)
+        true += np.tile((at.left, at.top), 2)
+        best = np.argsort(-found.scores, kind="stable")[:_MOST_LOOKED_AT]
+        strange = (found.classes < 0) | (found.classes >= self._classes)
+        of_forms = found_in_each(found.corners[best], true, self._size)
+        strange &= found.scores > 0
+        outside = len(true) - _seen(true, self._size)
+        counts = np.array([len(true), strange.sum(), outside, *of_forms], np.int64)
+        same = overlaps(found.corners[best], true) >= LEAST_OVERLAP
+        hit = np.flatnonzero(same.any(0))
+        predicted = found.classes[best][same.argmax(0)[hit]] if len(best) else hit
+        return counts, np.column_stack((categories[hit], predicted)).astype(np.int64)
+
+    def _rows(self, found: FoundBoxes, at: Place, image: CocoImage) -> npt.NDArray[np.float64]:
+        """The boxes of one image in its own pixels, those of COCO's categories."""
+        corners = found.corners.reshape(-1, 2, 2) - (at.left, at.top)
         corners *= image.width / at.width, image.height / at.height
         corners = corners.clip(0, (image.width, image.height))
-        numbers = np.array([self._numbers.get(int(each), -1) for each in classes], np.float64)
+        numbers = np.array([self._numbers.get(each, -1) for each in found.classes.tolist()])
         rows = np.column_stack(
             (
-                np.full(len(boxes), image.number),
+                np.full(len(found.scores), image.number),
                 corners[:, 0],
                 corners[:, 1] - corners[:, 0],
-                scores.astype(np.float64),
+                found.scores,
                 numbers,
             )
         )
         return rows[numbers >= 0]
 
-    def _boxes(self, outputs: list[Any]) -> Boxes:
+    def _found(self, outputs: list[Any]) -> FoundBoxes:
         """The boxes of one sample."""
-        if self._decode is None:
+        if self._decode is not None:
+            return decoded(self._decode, outputs)
+        if self._order is None:
+            joined = outputs[0]
+            boxes, scores, classes = joined[:, :_OF_BOX], joined[:, _OF_BOX], joined[:, _OF_BOX + 1]
+        else:
             boxes, scores, classes = (outputs[index] for index in self._order)
-            return boxes, scores, classes
-        try:
-            boxes, scores, classes = map(np.asarray, self._decode(outputs))
-        except Exception as error:  # the user's own code: anything can come out of it
-            raise DataError(
-                f"decode raised {type(error).__name__}: {first_line(error)}",
-                hint=f"call it in Python to see where; it got outputs of shape {shapes(outputs)}",
-            ) from error
-        if boxes.shape != (len(boxes), _OF_BOX) or not len(boxes) == scores.size == classes.size:
-            raise DataError(
-                f"decode returned boxes {list(boxes.shape)}, scores {list(scores.shape)} and "
-                f"classes {list(classes.shape)}",
-                hint="return [M, 4], [M] and [M]",
-            )
-        return boxes, scores.reshape(-1), classes.reshape(-1)
+        return checked(boxes, scores, classes, "the network gives")
 
 
-def _order(outputs: Sequence[TensorInfo]) -> tuple[int, int, int]:
-    """Which output has the boxes, the scores and the classes.
+def _order(outputs: Sequence[TensorInfo]) -> tuple[int, int, int] | None:
+    """Which output has the boxes, the scores and the classes; None where one has all of them.
 
     Raises:
         UsageError: That cannot be seen from their shapes and types.
@@ -164,20 +254,87 @@ def _order(outputs: Sequence[TensorInfo]) -> tuple[int, int, int]:
     scores, classes = matching(2, "f"), matching(2, "iu")
     if len(boxes) == len(scores) == len(classes) == 1:
         return boxes[0], scores[0], classes[0]
+    joined = matching(3, "f")
+    if len(outputs) == len(joined) == 1 and outputs[0].shape[2] == _OF_BOX + 2:
+        return None
     found = ", ".join(f"{each.name!r} {each.dtype} {list(each.shape)}" for each in outputs)
     raise UsageError(
-        "detection takes boxes [batch, M, 4], scores [batch, M] and integer classes [batch, M], "
-        f"and the outputs are {found}",
+        "detection takes boxes [batch, M, 4], scores [batch, M] and integer classes [batch, M], or "
+        f"all in one [batch, M, 6], and the outputs are {found}",
         hint="pass --task detection:file.py:decode with a function that makes them of one sample",
     )
 
 
-def _numbers(categories: list[dict[str, Any]], labels: Sequence[str] | None) -> dict[int, int]:
-    """COCO's number of each class."""
-    number_of = {str(each["name"]): int(each["id"]) for each in categories}
-    if labels and any(label in number_of for label in labels):
-        return {i: number_of[label] for i, label in enumerate(labels) if label in number_of}
-    return dict(enumerate(sorted(number_of.values())))
+def _numbers(
+    annotations: dict[str, Any], labels: Sequence[str] | None, truth: Path | None
+) -> tuple[dict[int, int], int]:
+    """COCO's number of each class, and how many classes there are.
+
+    A warning names the categories with boxes that are no labels.
+    """
+    number_of = {str(each["name"]): int(each["id"]) for each in annotations["categories"]}
+    by_place = dict(enumerate(sorted(number_of.values())))
+    if not labels:
+        return by_place, len(by_place)
+    numbers = {i: number_of[label] for i, label in enumerate(labels) if label in number_of}
+    used = {each["category_id"] for each in annotations["annotations"]} - set(numbers.values())
+    unknown = [name for name, number in number_of.items() if number in used]
+    if numbers and unknown:
+        logger.warning(
+            Notice(
+                f"no label of the bundle is the category {_some(unknown)} of {truth}, whose boxes "
+                "are never found",
+                did_you_mean(unknown[0], labels, "export with --labels in COCO's spelling"),
+            )
+        )
+    elif not numbers:
+        logger.warning(
+            Notice(
+                f"no label of the bundle is a category of {truth}, so its classes are taken for "
+                "the categories in the order of their numbers",
+                did_you_mean(labels[0], number_of, "export with --labels in COCO's spelling"),
+            )
+        )
+        return by_place, len(by_place)
+    return numbers, len(labels)
+
+
+def _seen(true: npt.NDArray[np.float64], size: tuple[int, int]) -> int:
+    """How many boxes [T, 4] are half or more inside of an input of (H, W)."""
+    inside = true.reshape(-1, 2, 2).clip(0, size[::-1]).reshape(-1, _OF_BOX)
+    areas = [np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (inside, true)]
+    return int((areas[0] >= areas[1] / 2).sum())
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(map(repr, names[:_NAMED]))
+    return shown if len(names) <= _NAMED else f"{shown} or one of {len(names) - _NAMED} more"
+
+
+def _true_boxes(
+    annotations: Sequence[dict[str, Any]], numbers: Mapping[int, int]
+) -> dict[int, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
+    """By image the corners of the boxes [T, 4] in its pixels, and their classes; -1 is of none."""
+    class_of = {number: index for index, number in numbers.items()}
+    of_image: dict[int, list[tuple[list[float], int]]] = {}
+    for each in annotations:
+        if not each["iscrowd"]:
+            x, y, width, height = each["bbox"]
+            box = [x, y, x + width, y + height], class_of.get(each["category_id"], -1)
+            of_image.setdefault(each["image_id"], []).append(box)
+    return {
+        number: (np.array([box for box, _ in boxes], np.float64), np.array([k for _, k in boxes]))
+        for number, boxes in of_image.items()
+    }
+
+
+def _counted(
+    pairs: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each pair of a known class and the predicted one, and how often it is there."""
+    each, counts = np.unique(pairs[pairs[:, 0] >= 0], axis=0, return_counts=True)
+    return each[:, 0], each[:, 1], counts
 
 
 def _evaluator() -> tuple[Any, Any]:

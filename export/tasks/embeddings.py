@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Manifest
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, Notice, UsageError
 from edgeconv.evaluation import Figure
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.truth import Labeled
@@ -71,6 +71,10 @@ class Embeddings:
             )
         queries_are_all = len(places) == len(vectors)
         return Scored(tuple(figures), outcomes=places < 1 if queries_are_all else None)
+
+    def doubts(self, counts: Rows) -> list[Notice]:
+        """None: classes have no order here."""
+        return []
 
 
 def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,13 @@ from edgeconv.export.data.truth import Labeled
 from edgeconv.export.elsewhere import ElsewhereRunner, readable
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
+from edgeconv.export.tasks.beyond_range import RangeWatch
 from edgeconv.export.tasks.changed import ChangedSamples
 from edgeconv.export.tasks.task import Arrays, Scored, Task
 from edgeconv.place import Place
 from edgeconv.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -147,7 +151,7 @@ def count(
     portion = min(runner.portion for runner in runners)
     counted: list[list[Any]] = [[] for _ in artifacts]
     changed = ChangedSamples(artifacts, bundle.manifest, pictures)
-    samples = 0
+    watch, samples = RangeWatch(bundle), 0
     for groups in in_groups(in_groups(labeled.read(part), batch), portion):
         batches = [join([sample for sample, _ in group], batch) for group in groups]
         found = [_counted(runner, batches, groups, batch, task) for runner in runners]
@@ -157,6 +161,8 @@ def count(
                 parts[:] = [task.merge(parts)]
         for group, each in zip(groups, zip(*found, strict=True), strict=True):
             changed.look([sample for sample, _ in group], each)
+            for sample, _ in group:
+                watch.look(sample)
         samples += sum(map(len, groups))
         progress("Evaluating", samples, len(part))
     return Counts(
@@ -196,6 +202,8 @@ def conclude(
     artifacts = [a for a in bundle.manifest.artifacts if a.path in runtimes]
     merged = [task.merge(of_file) for of_file in zip(*(p.of_file for p in full), strict=True)]
     scored = _scored(task, merged, artifacts)
+    for doubt in task.doubts(merged[_reference(artifacts) or 0]):
+        logger.warning(doubt)
     classes = scored[0][0].classes
     return Evaluation(
         task=task.name,
@@ -218,7 +226,7 @@ def _scored(
     task: Task[Any, Any], merged: Sequence[Any], artifacts: Sequence[Artifact]
 ) -> list[tuple[Scored, AgainstFloat | None]]:
     """What each file scores, and what that is beside a float32 file, if there is one."""
-    reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
+    reference = _reference(artifacts)
     if reference is None:
         return [(task.score(each, None), None) for each in merged]
     scored = [task.score(each, merged[reference]) for each in merged]
@@ -231,6 +239,11 @@ def _scored(
         )
         for artifact, found in zip(artifacts, scored, strict=True)
     ]
+
+
+def _reference(artifacts: Sequence[Artifact]) -> int | None:
+    """The index of a float32 file, if there is one."""
+    return next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
 
 
 def _accuracy(

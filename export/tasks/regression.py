@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Manifest
-from edgeconv.errors import DataError, MismatchedData, UsageError
+from edgeconv.errors import DataError, MismatchedData, Notice, UsageError
 from edgeconv.evaluation import Figure
+from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.truth import Labeled, as_path, npz_with_truths, rows_with_truths
 from edgeconv.export.tasks.task import Arrays, Rows, Scored, first_output
 
@@ -45,9 +46,16 @@ class Regression:
             raise MismatchedData(
                 f"'y' of {path} holds targets of shape {list(targets.shape[1:])}, the output "
                 f"{output.name!r} gives {list(output.shape[1:])}",
-                hint="store the targets in the shape of the output",
+                hint="store the targets in the shape of the output, NaN where a point is hidden",
             )
-        return rows_with_truths(samples, targets)
+        rows = rows_with_truths(samples, targets)
+
+        def read(asked: Sequence[int]) -> Iterator[tuple[Sample, Target]]:
+            for index, (sample, target) in zip(asked, rows.read(asked), strict=True):
+                _check(target, f"sample {index} of {path}")
+                yield sample, target
+
+        return Labeled(read, rows.total, rows.skipped, rows.sha256)
 
     def count(self, outputs: Arrays, truths: Sequence[Target]) -> Rows:
         """The mean square of each sample's error, of its targets, and the largest error."""
@@ -55,11 +63,6 @@ class Regression:
         for output, truth in zip(outputs[0], truths, strict=True):
             target = truth.reshape(output.shape).astype(np.float64)
             counted = ~np.isnan(target)
-            if not counted.any() or np.isinf(target).any():
-                raise DataError(
-                    "a target is infinite, or no number of a sample counts",
-                    hint="remove that sample",
-                )
             wanted, got = target[counted], output[counted].astype(np.float64)
             errors.append(math.fsum(np.square(got - wanted)) / wanted.size)
             targets.append(math.fsum(np.square(wanted)) / wanted.size)
@@ -87,3 +90,25 @@ class Regression:
                 )
             )
         return Scored(tuple(figures), scores=errors, root=True)
+
+    def doubts(self, counts: Rows) -> list[Notice]:
+        """Errors above those of a network that gives zeros."""
+        errors, targets = (math.fsum(each) for each in counts.arrays)
+        if not 0 < targets < errors:
+            return []
+        return [
+            Notice(
+                "the errors are larger than if every output were 0",
+                "check that 'y' is in the unit and in the order of the output",
+            )
+        ]
+
+
+def _check(target: Target, where: str) -> None:
+    """Refuse the target of a sample that is infinite, or NaN throughout."""
+    for wrong, what in (
+        (np.isinf(target).any(), "is infinite"),
+        (np.isnan(target).all(), "is NaN throughout"),
+    ):
+        if wrong:
+            raise DataError(f"'y' of {where} {what}", hint="remove that sample")

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Layout, Manifest
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, Notice, UsageError
 from edgeconv.export.data.masks import IGNORED, Mask, open_masks
 from edgeconv.export.data.truth import Labeled, as_path
+from edgeconv.export.tasks.class_order import order_doubts, other_order
 from edgeconv.export.tasks.task import Arrays, Scored, first_output, share
 
 Confusion = npt.NDArray[np.int64]  # [true class, predicted class], in pixels
@@ -31,10 +32,12 @@ class Segmentation:
     def __init__(self) -> None:
         self._classes = 0
         self._channels: int | None = None
+        self._labels: Sequence[str] | None = None
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[Mask]:
         """Open images with their masks, as ``open_masks`` does."""
         output = first_output(manifest)
+        self._labels = manifest.labels
         is_map = len(output.shape) == 3 or (len(output.shape) == 4 and output.shape[1] == 1)
         if np.dtype(output.dtype).kind in "iu" and is_map:
             self._classes, self._channels = len(manifest.labels or ()) or IGNORED, None
@@ -49,7 +52,7 @@ class Segmentation:
                 hint="for one channel, whose threshold nothing states, export the network with it "
                 "applied, or pass --task file.py:metric",
             )
-        return open_masks(as_path(data, "images with masks"), truth, manifest)
+        return open_masks(as_path(data, "images with masks"), truth, manifest, self._classes)
 
     def count(self, outputs: Arrays, truths: Sequence[Mask]) -> Confusion:
         """Count the pixels of each true and predicted class."""
@@ -57,12 +60,11 @@ class Segmentation:
         for output, mask in zip(outputs[0], truths, strict=True):
             counted = mask != IGNORED
             true, predicted = mask[counted], self._predicted(output, mask)[counted]
-            for what, classes in (("a mask", true), ("the network", predicted)):
-                if classes.size and not 0 <= classes.min() <= classes.max() < size:
-                    raise DataError(
-                        f"{what} has the class {classes.max()}, and there are {size} classes",
-                        hint=f"number the classes from 0; {IGNORED} counts for nothing",
-                    )
+            if predicted.size and not 0 <= predicted.min() <= predicted.max() < size:
+                raise DataError(
+                    f"the network has the class {predicted.max()}, and there are {size} classes",
+                    hint=f"number the classes from 0; {IGNORED} counts for nothing",
+                )
             counts += np.bincount(true * size + predicted, minlength=size**2).reshape(size, size)
         return counts
 
@@ -83,6 +85,11 @@ class Segmentation:
         return Scored(
             tuple(share(name, value, pixels, "pixels") for name, value in figures.items())
         )
+
+    def doubts(self, counts: Confusion) -> list[Notice]:
+        """Classes in another order than the network's."""
+        true, predicted = np.nonzero(counts)
+        return order_doubts(other_order(true, predicted, counts[true, predicted]), self._labels)
 
     def _predicted(self, output: npt.NDArray[Any], mask: Mask) -> Mask:
         """The predicted class of each pixel of the mask."""

@@ -111,6 +111,13 @@ class Task(Protocol, Generic[T, C]):
             reference: The same of a float32 file; None where the bundle has none.
         """
 
+    def doubts(self, counts: C) -> list[Notice]:
+        """What speaks for a figure that comes from a misread output or truth, not from the network.
+
+        Args:
+            counts: What was counted for a float32 file, or else for any.
+        """
+
 
 @dataclass(frozen=True)
 class Rows:

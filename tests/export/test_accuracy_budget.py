@@ -128,12 +128,28 @@ def test_a_second_export_to_one_place_is_refused_before_the_work(
         (["--accuracy-budget", "1%"], "--labeled"),
         (["--min-sqnr", "20", "--precision", "float32"], "--precision int8"),
         (["--min-sqnr", "20", "--output", "label"], "gives only the index of a class"),
+        (["--labeled", "x.npz"], "pass --accuracy-budget too"),
+        (["--accuracy-budget", "1%", "--labeled", "nothing.npz"], "nothing.npz: no such file"),
+        (
+            ["--accuracy-budget", "1%", "--labeled", ".", "--truth", "no.json"],
+            "no.json: no such file",
+        ),
+        (
+            ["--accuracy-budget", "1%", "--labeled", ".", "--task", "none.py:metric"],
+            "none.py: no such file",
+        ),
         (["--min-sqnr", "20", "--output", "top5"], "gives only the index of a class, or a few"),
     ],
 )
 def test_a_budget_that_cannot_be_measured_is_refused(
-    folder: Path, tmp_path: Path, options: list[str], message: str
+    folder: Path,
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Before the first attempt, which takes minutes."""
+    monkeypatch.setattr("edgeconv.export.accuracy_budget.run", None)
     with pytest.raises(UsageError) as caught:
         invoke(folder, tmp_path / "out", *options)
     assert message in as_printed(caught.value)

@@ -30,6 +30,9 @@ def names(count: int) -> list[str]:
         ([output(1, 84, 8400)], [80], [90]),  # YOLOv8: box, scores
         ([output(1, 100, 4), output(1, 100, 91)], [91], [3]),  # boxes and scores apart
         ([output(1, 9, 4), output(1, 9), output(1, 9, dtype="int64")], [9, 80], []),  # after NMS
+        ([output(1, 9, 4), output(1, 9), output(1, 9), output(1)], [3, 90], []),  # TFLite's own
+        ([output(9, 4), output(9, dtype="int64"), output(9)], [91], []),  # torchvision's
+        ([output(1, 300, 6)], [3, 80], []),  # YOLO's after suppression
         ([output(1, 64, 64, dtype="int64")], [21], []),  # an argmax inside
         ([output(1, 2, 3, 4, 5)], [], [5]),
     ],

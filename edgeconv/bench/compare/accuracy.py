@@ -189,8 +189,9 @@ def compare_accuracy(
     cautions = []
     if not paired:
         cautions.append(
-            f"the samples changed ({before.samples} of {before.data}, {after.samples} of "
-            f"{after.data}), so only large differences exceed chance"
+            "the samples changed, or what is stated of them "
+            f"({before.samples} of {before.data}, {after.samples} of {after.data}), so only large "
+            "differences exceed chance"
         )
     report = compare_files(
         before.results,

@@ -164,7 +164,7 @@ def test_masks_and_boxes_of_images_in_a_tar(images: Path, tmp_path: Path) -> Non
     truth = tmp_path / "instances.json"
     names = ", ".join(
         f'{{"file_name": "{name.relative_to(images).as_posix()}", "id": {number}, '
-        '"width": 20, "height": 24}'
+        '"width": 24, "height": 20}'
         for number, name in enumerate(sorted(images.rglob("*.png")))
     )
     truth.write_text(f'{{"images": [{names}], "annotations": [], "categories": []}}')

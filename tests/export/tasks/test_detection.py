@@ -166,6 +166,20 @@ def test_a_function_that_decodes(tmp_path: Path) -> None:
 
 
 @needs_pycocotools
+def test_boxes_scores_and_classes_in_one_output(tmp_path: Path) -> None:
+    """As YOLO's networks give them after suppression; scores of two classes are no classes."""
+    manifest = made_manifest((1, 3, 20, 20), (1, 2, 6), preprocessing=LETTERBOX)
+    task = open_task("detection")
+    file = made_coco(tmp_path, BOXES)
+    images = [image for _, image in task.open(tmp_path / "images", file, manifest).pairs]
+    rows = np.array([[[*box, 0.9, kind] for box, kind in CORNERS[7]]], np.float32)
+    assert task.score(task.count([rows], images[:1]), None).figures[0].value == pytest.approx(1.0)
+    rows[..., 5] = 0.25
+    with pytest.raises(DataError, match=r"the network gives the class 0.25, which is no integer"):
+        task.count([rows], images[:1])
+
+
+@needs_pycocotools
 def test_data_that_does_not_fit(tmp_path: Path) -> None:
     manifest = made_manifest((1, 3, 20, 20), (1, 84, 100), preprocessing=LETTERBOX)
     with pytest.raises(UsageError, match=r"'y0' float32 \[1, 84, 100\]\nhint: .*detection:file.py"):

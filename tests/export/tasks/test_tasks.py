@@ -137,10 +137,11 @@ def test_maps_of_another_size_are_resized(tmp_path: Path) -> None:
 
 def test_masks_of_classes_that_are_not_there(tmp_path: Path) -> None:
     masks = np.full((1, 4, 4), 7)
-    task = opened(Segmentation(), tmp_path, (1, 3, 4, 4), masks)
-    with pytest.raises(DataError, match="a mask has the class 7, and there are 3 classes"):
-        task.count([np.zeros((1, 3, 4, 4), np.float32)], masks)
+    said = r"'y' of sample 0 of .*d.npz has the class 7, and there are 3 classes"
+    with pytest.raises(DataError, match=said):
+        opened(Segmentation(), tmp_path, (1, 3, 4, 4), masks)
     masks[:] = IGNORED
+    task = opened(Segmentation(), tmp_path, (1, 3, 4, 4), masks)
     with pytest.raises(DataError, match="no pixel of any mask counts"):
         task.score(task.count([np.zeros((1, 3, 4, 4), np.float32)], masks), None)
 
@@ -169,8 +170,10 @@ def test_keypoints_that_are_not_visible(tmp_path: Path) -> None:
     task = opened(open_task("keypoints"), tmp_path, (1, 2, 2), targets)
     found = scores_of(task, np.zeros((2, 2, 2), np.float32), targets, [1])
     assert of(found)["RMSE"] == pytest.approx(math.sqrt(((1 + 4) / 2 + 25 / 4) / 2))
-    with pytest.raises(DataError, match="no number of a sample counts"):
-        task.count([np.zeros((1, 2, 2), np.float32)], np.full((1, 2, 2), np.nan))
+    for value, said in ((np.nan, "is NaN throughout"), (np.inf, "is infinite")):
+        targets[1] = value
+        with pytest.raises(DataError, match=rf"'y' of sample 1 of .*d.npz {said}"):
+            opened(open_task("keypoints"), tmp_path, (1, 2, 2), targets)
 
 
 @given(seed=SEEDS, cuts=CUTS)
@@ -328,3 +331,36 @@ def test_one_of_several_outputs_is_named(
     (message,) = caplog.messages
     assert "reads the first output 'y0' of 2" in message
     assert "--cut-outputs y1" in caplog.records[0].msg.hint
+
+
+def test_errors_above_those_of_zeros_are_doubted(tmp_path: Path) -> None:
+    """Pixels held against shares of the input."""
+    targets = np.linspace(0.1, 0.9, 20).reshape(5, 4)
+    task = opened(Regression(), tmp_path, (1, 4), targets)
+    near, far = (task.count([targets * scale], targets) for scale in (1.1, 48))
+    assert task.doubts(near) == []
+    assert "larger than if every output were 0" in str(task.doubts(far))
+
+
+def test_another_order_of_the_classes_is_doubted(tmp_path: Path) -> None:
+    """All of one class as another one, in classes and in pixels."""
+    truths = np.arange(60) % 3
+    right = np.eye(3, dtype=np.float32)[truths]
+    task = opened(Classification(), tmp_path, (1, 3), truths)
+    assert task.doubts(task.count([right], truths)) == []
+    assert "0 % are right, and 100 % would be" in str(
+        task.doubts(task.count([right[:, [1, 2, 0]]], truths))
+    )
+    few = task.count([right[:12, [1, 2, 0]]], truths[:12])
+    assert task.doubts(few) == [], "four of each class say little"
+    rng = np.random.default_rng(0)
+    for _ in range(20):  # a network that guesses
+        guesses = rng.standard_normal((60, 3)).astype(np.float32)
+        assert task.doubts(task.count([guesses], truths)) == []
+    masks = truths.reshape(1, 6, 10)
+    task = opened(Segmentation(), tmp_path, (1, 3, 6, 10), masks)
+    maps = right.T.reshape(1, 3, 6, 10)
+    assert task.doubts(task.count([maps], masks)) == []
+    assert "what is class 0 is mostly class" in str(
+        task.doubts(task.count([maps[:, [1, 2, 0]]], masks))
+    )

@@ -1,0 +1,290 @@
+"""Boxes in another form, classes in another order: figures near zero that are not the network's."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeconv.errors import DataError
+from edgeconv.export.data.coco import CocoImage
+from edgeconv.export.tasks.box_readings import found_in_each, other_form, overlaps
+from edgeconv.export.tasks.detection import Detection
+from edgeconv.export.tasks.found_boxes import checked, decoded
+from edgeconv.preprocessing import Fit, Preprocessing
+from support.manifests import made_manifest
+
+pytest.importorskip("pycocotools", reason="the extra coco is not installed")
+
+LETTERBOX = Preprocessing(fit=Fit.LETTERBOX, mean=(0.0,) * 3, std=(1.0,) * 3)
+SIZE = 40
+KINDS = ("dog", "cat", "bird")
+NUMBERS = {"dog": 18, "cat": 3, "bird": 9}
+
+
+def made_coco(folder: Path, number: int = 20) -> tuple[Path, dict[str, Any]]:
+    """Square images of twice the input's side with two boxes each, and their JSON."""
+    random = np.random.default_rng(4)
+    (folder / "images").mkdir()
+    images, annotations = [], []
+    for index in range(number):
+        name = f"{index}.png"
+        Image.new("RGB", (2 * SIZE, 2 * SIZE), (index, 0, 0)).save(folder / "images" / name)
+        images.append({"id": index, "file_name": name, "width": 2 * SIZE, "height": 2 * SIZE})
+        for left in (2.0, 42.0):
+            width, height = random.integers(12, 36, 2).tolist()
+            annotations.append(
+                {
+                    "image_id": index,
+                    "category_id": NUMBERS[KINDS[len(annotations) % 3]],
+                    "bbox": [left, float(random.integers(0, 40)), width, height],
+                }
+            )
+    categories = [{"id": number, "name": name} for name, number in NUMBERS.items()]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    return written(folder, document), document
+
+
+def written(folder: Path, document: dict[str, Any]) -> Path:
+    (folder / "coco.json").write_text(json.dumps(document))
+    return folder / "coco.json"
+
+
+def in_input(document: dict[str, Any], image: int) -> list[tuple[np.ndarray, str]]:
+    """The true corners of an image in pixels of the input, and the names of their categories."""
+    names = {number: name for name, number in NUMBERS.items()}
+    return [
+        (np.array([x, y, x + w, y + h]) / 2, names[each["category_id"]])
+        for each in document["annotations"]
+        if each["image_id"] == image
+        for x, y, w, h in [each["bbox"]]
+    ]
+
+
+def doubts_of(
+    folder: Path, labels: tuple[str, ...] | None, change: Any, shift: int = 0
+) -> tuple[float, str]:
+    """The mAP of right boxes that are written in another form, and what is said of it."""
+    file, document = made_coco(folder)
+    manifest = made_manifest((1, 3, SIZE, SIZE), (1, 2, 4), (1, 2), (1, 2), preprocessing=LETTERBOX)
+    kinds = manifest.outputs[2].model_copy(update={"dtype": "int64"})
+    outputs = (*manifest.outputs[:2], kinds)
+    task = Detection()
+    labeled = task.open(
+        folder / "images",
+        file,
+        manifest.model_copy(update={"outputs": outputs, "labels": labels}),
+    )
+    parts = []
+    for _, image in labeled.pairs:
+        true = in_input(document, image.number)
+        corners = np.array([box for box, _ in true])
+        classes = np.array([KINDS.index(name) + shift for _, name in true])
+        found = [change(corners).astype(np.float32), np.full(2, 0.9, np.float32), classes]
+        parts.append(task.count([array[None] for array in found], [image]))
+    counts = task.merge(parts)
+    said = " | ".join(map(str, task.doubts(counts)))
+    return task.score(counts, None).figures[0].value, said
+
+
+def center(boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (center, "40 if they are center x, center y, width, height in pixels"),
+        (lambda boxes: boxes / SIZE, "40 if they are corners x1, y1, x2, y2 as shares"),
+        (lambda boxes: center(boxes) / SIZE, "40 if they are center x, center y, width, height as"),
+        (lambda boxes: boxes[:, [1, 0, 3, 2]], "40 if they are corners y1, x1, y2, x2 in pixels"),
+        (
+            lambda boxes: boxes[:, [1, 0, 3, 2]] / SIZE,
+            "40 if they are corners y1, x1, y2, x2 as shares of the input",
+        ),
+        (
+            lambda boxes: np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1),
+            "40 if they are x, y, width, height in pixels",
+        ),
+    ],
+)
+def test_boxes_in_another_form_are_named(tmp_path: Path, change: Any, said: str) -> None:
+    figure, doubts = doubts_of(tmp_path, KINDS, change)
+    assert figure < 0.3
+    assert said in doubts
+
+
+def test_right_boxes_leave_no_doubt(tmp_path: Path) -> None:
+    assert doubts_of(tmp_path, KINDS, lambda boxes: boxes) == (pytest.approx(1.0), "")
+
+
+def test_classes_in_another_order_are_named(tmp_path: Path) -> None:
+    """Without labels a class is the place among the categories sorted by number."""
+    figure, doubts = doubts_of(tmp_path, None, lambda boxes: boxes)
+    assert figure < 0.3
+    assert "the classes of the data seem to be in another order" in doubts
+    assert "what is 'cat' is mostly class 1 to the network" in doubts
+
+
+def test_classes_that_begin_at_1_are_named(tmp_path: Path) -> None:
+    figure, doubts = doubts_of(tmp_path, KINDS, lambda boxes: boxes, shift=1)
+    assert figure < 0.3
+    assert "13 boxes are of classes outside 0…2, and count for nothing" in doubts
+    assert "what is 'dog' is mostly class 1 to the network" in doubts
+
+
+def test_no_box_at_all_is_named(tmp_path: Path) -> None:
+    _, doubts = doubts_of(tmp_path, KINDS, lambda boxes: boxes, shift=70)
+    assert doubts.startswith("no box of a known class was found in 20 images")
+
+
+def test_a_crop_that_loses_boxes_is_named(tmp_path: Path) -> None:
+    """The middle of a wide image, which has none of its two boxes."""
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (160, 40)).save(tmp_path / "images" / "0.png")
+    box = {"image_id": 0, "category_id": 18}
+    boxes = [{**box, "bbox": [left, 4, 20, 20]} for left in (5, 130)]
+    images = [{"id": 0, "file_name": "0.png", "width": 160, "height": 40}]
+    categories = [{"id": 18, "name": "dog"}]
+    written(tmp_path, {"images": images, "annotations": boxes, "categories": categories})
+    for fit, lost in ((Fit.CROP, True), (Fit.SQUASH, False), (Fit.LETTERBOX, False)):
+        how = LETTERBOX.model_copy(update={"fit": fit})
+        manifest = made_manifest((1, 3, SIZE, SIZE), (1, 2, 6), preprocessing=how)
+        task = Detection()
+        labeled = task.open(tmp_path / "images", tmp_path / "coco.json", manifest)
+        ((_, image),) = labeled.pairs
+        rows = np.array([[[1, 1, 9, 9, 0.5, 0]]], np.float32)
+        said = " ".join(map(str, task.doubts(task.count([rows], [image]))))
+        assert ("2 of 2 true boxes lie outside of what the network sees" in said) == lost
+
+
+def test_few_boxes_are_no_evidence() -> None:
+    """Two of a hundred true boxes in another form, none in the documented one."""
+    found = np.array([0, 2, 0, 0, 0, 0, 0, 0])
+    assert other_form(found, 100) is None
+    assert other_form(found, 2) is None
+
+
+def test_the_overlap_is_that_of_pycocotools() -> None:
+    from pycocotools import mask
+
+    random = np.random.default_rng(2)
+    boxes, others = (np.sort(random.uniform(0, 30, (n, 2, 2)), axis=1) for n in (9, 5))
+    extents = [np.concatenate((each[:, 0], each[:, 1] - each[:, 0]), 1) for each in (boxes, others)]
+    expected = mask.iou(*extents, [0] * 5)
+    got = overlaps(boxes.reshape(9, 4), others.reshape(5, 4))
+    assert got == pytest.approx(expected, abs=1e-12)  # both in float64
+    assert not found_in_each(np.zeros((0, 4)), others.reshape(5, 4), (30, 30)).any()
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "decode returned a NoneType"),
+        ({"boxes": [], "scores": [], "labels": []}, "decode returned a dict"),
+        (([[1, 2, 3, 4]], [0.5]), "decode returned a tuple of 2"),
+        (([[1, 2, 3, 4]], [0.5], ["dog"]), "decode returned classes of <U3"),
+        (([[1, 2, 3, 4]], [2], [0.75]), "decode returned the class 0.75, which is no integer"),
+        (([[1, 2, 3, 4]], [np.nan], [0]), "decode returned scores that are NaN or infinite"),
+        (([[1, 2, np.inf, 4]], [0.5], [0]), "decode returned boxes that are NaN or infinite"),
+        (([[1, 2, 3, 4], [1]], [0.5], [0]), "decode returned no arrays"),
+        (([[1, 2, 3]], [0.5], [0]), r"decode returned boxes \[1, 3\]"),
+    ],
+)
+def test_what_is_no_box_is_refused(returned: Any, said: str) -> None:
+    """NaN, a dict or scores in the place of classes gave a figure, or an internal error."""
+    with pytest.raises(DataError, match=said):
+        decoded(lambda outputs: returned, [np.zeros(3)])
+
+
+def test_lists_without_a_box_are_no_boxes() -> None:
+    assert len(decoded(lambda outputs: ([], [], []), []).scores) == 0
+    found = checked(np.ones((1, 4)), np.ones((1, 1)), np.array([2.0]), "it gives")
+    assert found.classes.tolist() == [2]
+
+
+def opened(folder: Path, labels: tuple[str, ...] | None = None) -> list[CocoImage]:
+    manifest = made_manifest((1, 3, SIZE, SIZE), (1, 2, 6), preprocessing=LETTERBOX, labels=labels)
+    (folder / "mine.py").write_text("def decode(outputs):\n    return [], [], []\n")
+    task = Detection(f"{folder / 'mine.py'}:decode")
+    return [
+        image for _, image in task.open(folder / "images", folder / "coco.json", manifest).pairs
+    ]
+
+
+def test_labels_that_are_no_categories_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made_coco(tmp_path)
+    opened(tmp_path, ("dog", "Cat", "bird"))
+    assert "no label of the bundle is the category 'cat' of" in caplog.text
+    assert "did you mean 'Cat'" in caplog.text
+    caplog.clear()
+    opened(tmp_path, ("DOG", "CAT", "BIRD"))
+    assert (
+        "so its classes are taken for the categories in the order of their numbers" in caplog.text
+    )
+    caplog.clear()
+    opened(tmp_path, ("background", *KINDS))
+    assert not caplog.records
+
+
+def test_boxes_that_count_for_nothing_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, document = made_coco(tmp_path)
+    (tmp_path / "images" / "3.png").unlink()
+    document["annotations"].append({**document["annotations"][0], "image_id": 999})
+    written(tmp_path, document)
+    with caplog.at_level(logging.WARNING):
+        assert len(opened(tmp_path)) == 19
+    assert "has annotated images that are not in" in caplog.text
+    assert "'3.png'" in caplog.text
+    assert "has boxes of images that it does not list" in caplog.text
+    assert "999" in caplog.text
+
+
+def test_boxes_that_are_not_cocos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, document = made_coco(tmp_path)
+    right = [each["bbox"] for each in document["annotations"]]
+    for each, (x, y, w, h) in zip(document["annotations"], right, strict=True):
+        each["bbox"] = [x + 20, y + 20, x + w + 20, y + h + 20]
+    written(tmp_path, document)
+    opened(tmp_path)
+    assert "reach beyond their image" in caplog.text
+    for each, box in zip(document["annotations"], right, strict=True):
+        each["bbox"] = [side / (2 * SIZE) for side in box]
+    written(tmp_path, document)
+    with pytest.raises(DataError, match=r"no number of the boxes of .* is above 1"):
+        opened(tmp_path)
+
+
+def test_an_image_of_another_size_than_annotated(tmp_path: Path) -> None:
+    """Also one that its EXIF orientation turns: its boxes would lie elsewhere."""
+    _, document = made_coco(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 80)).save(tmp_path / "images" / "5.png", exif=exif)
+    with pytest.raises(DataError, match=r"5\.png is 80x60 pixels, and .* says 80x80"):
+        opened(tmp_path)
+    document["images"][5].update(width=60, height=80)
+    written(tmp_path, document)
+    with pytest.raises(DataError, match=r"says 60x80\nhint: .* exif_rotation = false"):
+        opened(tmp_path)
+    document["images"][5].update(width=80, height=60)
+    written(tmp_path, document)
+    assert len(opened(tmp_path)) == 20
+
+
+def test_names_with_the_folder_are_found(tmp_path: Path) -> None:
+    """Many tools write ``images/3.png`` for what lies in the folder ``images``."""
+    _, document = made_coco(tmp_path)
+    for image in document["images"]:
+        image["file_name"] = f"images/{image['file_name']}"
+    written(tmp_path, document)
+    assert len(opened(tmp_path)) == 20
