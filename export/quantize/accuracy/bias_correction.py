@@ -7,6 +7,7 @@ arXiv:1906.04721, section 4.2; here the means are measured, as in their appendix
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -129,36 +130,34 @@ class _Errors:
     (w' - w)x' + w(x' - x). Both parts are as small as the error, so that float32 sums are enough.
 
     Attributes:
+        node: The layer.
+        rounded: Its integer weights.
         sums: The names of the sums of the activation in 8 bits, and of what that changes of it.
-        weight: The weight, [groups, outputs per group, inputs per group * taps].
-        change: What rounding changes of it, likewise.
-        positions: How many positions of an output channel the sums are over.
     """
 
+    node: ir.Node
+    rounded: QuantizedWeight
     sums: tuple[str, str]
-    weight: Float64
-    change: Float64
-    positions: int
 
     @classmethod
     def of(cls, node: ir.Node, rounded: QuantizedWeight, x: _Rounded) -> _Errors:
         """Add the sums to the graph."""
-        weight = constant(node, 1).astype(np.float64)
-        parts = [grouped(node, each) for each in (weight, rounded.real - weight)]
-        weight, change = (each.reshape(*each.shape[:2], -1) for each in parts)
-        shape = node.outputs[0].shape
-        assert shape is not None
-        positions = int(np.prod(shape.numpy()[2:]))
-        return cls((x.integers.of(node), x.changes.of(node)), weight, change, positions)
+        return cls(node, rounded, (x.integers.of(node), x.changes.of(node)))
 
     def mean_of(self, integers: Float64, changes: Float64) -> Float64:
         """The mean errors, [batches, outputs], from both sums, [batches, channels, …] each."""
-        parts = ((self.change, integers), (self.weight, changes))
-        summed = sum(self._products(weight, sums) for weight, sums in parts)
-        mean: Float64 = summed / self.positions
+        weight = constant(self.node, 1).astype(np.float64)
+        by_weights = _products(grouped(self.node, self.rounded.real - weight), integers)
+        by_activation = _products(grouped(self.node, weight), changes)
+        shape = self.node.outputs[0].shape
+        assert shape is not None
+        mean: Float64 = (by_weights + by_activation) / math.prod(shape.numpy()[2:])
         return mean
 
-    def _products(self, weight: Float64, sums: Float64) -> Float64:
-        read = sums.reshape(len(sums), len(weight), -1).transpose(1, 2, 0)
-        product: Float64 = (weight @ read).reshape(-1, len(sums)).T
-        return product
+
+def _products(weight: Float64, sums: Float64) -> Float64:
+    """What a kernel, [groups, outputs, inputs, taps], makes of sums: [batches, outputs]."""
+    groups, outputs = weight.shape[:2]
+    read = sums.reshape(len(sums), groups, -1).transpose(1, 2, 0)
+    product: Float64 = (weight.reshape(groups, outputs, -1) @ read).reshape(-1, len(sums)).T
+    return product

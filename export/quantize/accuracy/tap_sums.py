@@ -128,5 +128,6 @@ def axes_of(node: ir.Node) -> tuple[Axis, ...]:
 
 
 def _space(value: ir.Value | None) -> tuple[int, ...]:
-    assert value is not None and value.shape is not None
+    assert value is not None
+    assert value.shape is not None
     return tuple(value.shape.numpy()[2:])

@@ -123,7 +123,8 @@ def _squares(row: npt.NDArray[Any], reach: float) -> Float64:
     whole = row.shape[1] // _PIECE * _PIECE
     pieces, rest = row[:, :whole].reshape(len(row), -1, _PIECE), row[:, whole:]
     sums: Float64 = np.einsum("cps,cps->cp", pieces, pieces).sum(axis=1, dtype=np.float64)
-    return sums + np.einsum("cs,cs->c", rest, rest)
+    sums += np.einsum("cs,cs->c", rest, rest)
+    return sums
 
 
 def observe_channels(
