@@ -17,7 +17,7 @@ from edgeconv.student import student
 
 # So many samples are run at first, and then as many again as were run.
 _FIRST = 4
-# What further samples keep stays within this interval of those before: 99 % on one side.
+# What a further sample keeps stays within this interval of those before: 99 % on one side.
 _CONFIDENCE = 0.98
 # Less noise than this share of the signal is compared as if it were that much.
 _LEAST = 1e-20
@@ -78,28 +78,23 @@ class Reaching:
         """The least and the most noise of all samples to expect after the first of them.
 
         What is left of the current network's noise in each sample is taken to spread in the other
-        samples as in these. The more of them have a part in the rest, the more their spread evens
-        out.
+        samples as in these.
 
         Args:
             noise: That of the first samples: (samples, outputs).
         """
         count = len(noise)
-        others = self._current[count:]
-        rest = others.sum(axis=0)
+        rest = self._current[count:].sum(axis=0)
         least = _LEAST * self._signals / len(self.samples)
         before = np.maximum(self._current[:count], least)
         left_db = 10 * np.log10(np.maximum(noise, least) / before)
         if count < 2:
             return noise.sum(axis=0), np.full(noise.shape[1], np.inf)
-        deviation = left_db.std(axis=0, ddof=1)
-        doubt = student(_CONFIDENCE, count - 1) * deviation * np.sqrt(1 / count + _largest(others))
-        # The mean of noise exceeds what the mean of its decibels says.
-        excess = np.log(10) / 20 * deviation**2
-        mean = left_db.mean(axis=0)
+        spread = student(_CONFIDENCE, count - 1) * np.sqrt(1 + 1 / count)
+        doubt = spread * left_db.std(axis=0, ddof=1)
         low, high = (
             noise.sum(axis=0) + rest * 10 ** (np.clip(db, -_MOST_DB, _MOST_DB) / 10)
-            for db in (mean - doubt, mean + doubt + excess)
+            for db in (left_db.mean(axis=0) - doubt, left_db.mean(axis=0) + doubt)
         )
         return low, high
 
@@ -108,19 +103,6 @@ class Reaching:
         noise = np.array([[ratio.noise for ratio in each] for each in ratios], np.float64)
         # The largest number is more than any target allows, and comes to no NaN in sums.
         return np.nan_to_num(noise[:, self._counted], nan=np.inf, posinf=1e150).clip(max=1e150)
-
-
-def _largest(noise: Float64) -> Float64:
-    """The mean share of a sample in the noise of all, (outputs), by which it is weighted itself.
-
-    It is one over the number of samples that are equal, and nearly one where one has most.
-
-    Args:
-        noise: (samples, outputs).
-    """
-    shares = noise / np.maximum(noise.sum(axis=0), np.finfo(np.float64).tiny)
-    found: Float64 = np.square(shares).sum(axis=0)
-    return found
 
 
 def _noisiest_among_first(noise: Float64, signals: Float64) -> list[int]:
