@@ -19,7 +19,7 @@ from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
 from edgeconv.export.quantize.needs import Watch
 from edgeconv.export.quantize.parameters import ActivationParameters, Range
-from edgeconv.export.quantize.plan import plan
+from edgeconv.export.quantize.plan import Plan, plan
 from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.progress import Progress, no_progress
@@ -119,21 +119,37 @@ def draft(
         return draft(
             model, batches, replace(options, keep_float=options.keep_float | far), progress
         )
-    return _calibrated(model, options, ranges, found.unsettled())
+    return _calibrated(model, options, watch.plan, ranges, found.unsettled())
 
 
 def draft_from(
-    model: ir.Model, options: QuantizeOptions, observed: Observed, unsettled: str = ""
+    model: ir.Model,
+    options: QuantizeOptions,
+    observed: Observed,
+    unsettled: str = "",
+    watch: Watch | None = None,
 ) -> CalibratedModel:
-    """Do what :func:`draft` does with what was observed before, of the same :class:`Watch`."""
-    ranges = Watch(model, options).ranges(observed, options.range_method)
-    return _calibrated(model, options, ranges, unsettled)
+    """Do what :func:`draft` does with what was observed before.
+
+    Args:
+        model: The float graph.
+        options: How it is quantized.
+        observed: What was observed of the same :class:`Watch`.
+        unsettled: That ranges still moved at the end of calibration.
+        watch: The one of this very graph, if there is one, whatever its range method.
+    """
+    watch = watch or Watch(model, options)
+    ranges = watch.ranges(observed, options.range_method)
+    return _calibrated(model, options, watch.plan, ranges, unsettled)
 
 
 def _calibrated(
-    model: ir.Model, options: QuantizeOptions, ranges: Mapping[str, Range], unsettled: str
+    model: ir.Model,
+    options: QuantizeOptions,
+    decisions: Plan,
+    ranges: Mapping[str, Range],
+    unsettled: str,
 ) -> CalibratedModel:
-    decisions = plan(model.graph, options)
     activations = {
         str(value.name): parameters for value, parameters in decisions.parameters(ranges).items()
     }

@@ -47,15 +47,14 @@ def is_accumulator(value: ir.Value) -> bool:
     operator = OPERATORS.get(producer.op_type)
     if operator is None or operator.kind not in (Kind.WEIGHTED, Kind.FREE):
         return False
-    if reason_for_float(producer, operator):
-        return False
     consumers = value.consumers()
     if len(consumers) != 1 or next(iter(value.uses())).idx != 0:
         return False
     clamp = OPERATORS.get(consumers[0].op_type)
-    return (
-        clamp is not None and clamp.kind is Kind.CLAMP and not reason_for_float(consumers[0], clamp)
-    )
+    if clamp is None or clamp.kind is not Kind.CLAMP:
+        return False
+    # Last, because it takes longest.
+    return not reason_for_float(producer, operator) and not reason_for_float(consumers[0], clamp)
 
 
 def fused_output(value: ir.Value) -> ir.Value:

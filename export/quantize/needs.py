@@ -76,6 +76,7 @@ class Watch:
         options: How it is quantized.
 
     Attributes:
+        plan: What becomes an integer.
         model: The graph to calibrate on.
         groups: The names of what to observe there, by the name of the group's representative.
         outputs: Those among them whose ranges are never clipped.
@@ -83,10 +84,11 @@ class Watch:
 
     def __init__(self, model: ir.Model, options: QuantizeOptions) -> None:
         graph = model.graph
-        self._plan = plan = make_plan(graph, options)
+        self.plan = plan = make_plan(graph, options)
         self._members: dict[ir.Value, list[ir.Value]] = {}
         for value, root in plan.activations.items():
             self._members.setdefault(root, []).append(value)
+        self._by_name = {str(value.name): value for value in plan.activations}
         self._roots = {str(root.name): root for root in self._members}
         self._inside = {
             node for node in graph if node not in plan.float_fallback and kind_of(node) is Kind.SAME
@@ -103,7 +105,7 @@ class Watch:
         watched = model.clone()
         editor = GraphEditor(watched.graph)
         values = {str(value.name): value for value in all_values(watched.graph)}
-        groups = self._plan.groups()
+        groups = self.plan.groups()
         unknown = dict.fromkeys(groups, Range(-1.0, 1.0))
         for name, members in groups.items():
             root = self._roots[name]
@@ -122,7 +124,7 @@ class Watch:
     def _outputs(self, graph: ir.Graph) -> set[str]:
         """The outputs of the network, and the parts of those that become float one by one."""
         names = {str(value.name) for value in graph.outputs}
-        for node, reason in self._plan.float_fallback.items():
+        for node, reason in self.plan.float_fallback.items():
             if reason == AT_THE_END:
                 names |= {str(value.name) for value in node.inputs if value is not None}
         return names
@@ -135,8 +137,8 @@ class Watch:
         """Name the operators around activations whose ranges no scale should cover."""
         return frozenset(
             str(node.name)
-            for value, root in self._plan.activations.items()
-            if root not in self._plan.fixed and ranges[str(root.name)].reach > _FARTHEST
+            for value, root in self.plan.activations.items()
+            if root not in self.plan.fixed and ranges[str(root.name)].reach > _FARTHEST
             for node in (value.producer(), *value.consumers())
             if node is not None
         )
@@ -153,7 +155,7 @@ class Watch:
         """A range that reaches over the tables which members of a group are looked up in."""
         for value in () if self._softmaxes(root) else self._members[root]:
             node = value.producer()
-            if node in self._plan.tables and node.inputs[0] is not None:
+            if node in self.plan.tables and node.inputs[0] is not None:
                 observed = observed.union(constant_range(node.inputs[0]))
         return observed
 
@@ -189,14 +191,14 @@ class Watch:
         ranges: Mapping[str, Range],
         pending: frozenset[ir.Value],
     ) -> Range:
-        result = self._plan.activations.get(node.outputs[0])
-        if result is None or result in self._plan.fixed:
+        result = self.plan.activations.get(node.outputs[0])
+        if result is None or result in self.plan.fixed:
             return _EVERYTHING
         others = [v for i, v in enumerate(node.inputs[:2]) if i != index and v is not None]
         other = _EVERYTHING
         if others and is_constant(others[0]):
             other = constant_range(others[0])
-        elif others and (found := self._plan.activations.get(others[0])) is not None:
+        elif others and (found := self.plan.activations.get(others[0])) is not None:
             other = ranges.get(str(found.name), _EVERYTHING)
         if operand_need(node, index, Range(-1.0, 1.0), other) == _EVERYTHING:
             return _EVERYTHING
@@ -204,13 +206,13 @@ class Watch:
 
     def _deciding(self, members: list[str]) -> list[str]:
         """Leave out what only a maximum reads, which is observed itself, or only a minimum."""
-        by_name = {str(value.name): value for value in self._plan.activations}
         kept = []
         for member in members:
-            readers = {node.op_type for node in by_name[member].consumers()}
-            quantized = all(node in self._inside for node in by_name[member].consumers())
+            value = self._by_name[member]
+            readers = {node.op_type for node in value.consumers()}
+            quantized = all(node in self._inside for node in value.consumers())
             extreme = any(readers and readers <= each for each in (_MAXIMA, _MINIMA))
-            if not (extreme and quantized) or by_name[member].is_graph_output():
+            if not (extreme and quantized) or value.is_graph_output():
                 kept.append(member)
         return kept
 

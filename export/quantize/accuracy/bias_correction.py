@@ -7,15 +7,18 @@ arXiv:1906.04721, section 4.2; here the means are measured, as in their appendix
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.graph_edit import GraphEditor
+from edgeconv.export.quantize.accuracy.tap_sums import TapSums
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
-from edgeconv.export.quantize.layers import Layer
+from edgeconv.export.quantize.layers import Layer, constant, grouped
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.weights import QuantizedWeight
 from edgeconv.export.runtimes import IntermediateOutputs
@@ -29,9 +32,10 @@ def sample_errors(
 ) -> dict[str, Float64]:
     """Measure the mean error that each layer itself makes in each of its output channels.
 
-    Beside every layer of the float graph runs a twin that reads the same activation in 8 bits and
-    has the integer weights. So one pass measures all layers, no layer sees the errors of another,
-    and only the means leave the runtime. A MatMul has no bias to correct.
+    It is what the integer weights make of the activation in 8 bits, less what the layer computes.
+    Both means follow from sums of what each element of a kernel reads, which the float graph
+    computes beside its layers. So one pass measures all of them, no layer sees the errors of
+    another, and no convolution runs twice. A MatMul has no bias to correct.
 
     Args:
         model: The float graph.
@@ -42,22 +46,28 @@ def sample_errors(
     Returns:
         The mean errors over each batch, [batches, outputs], by the layer's name.
     """
-    twin = model.clone()
-    editor = GraphEditor(twin.graph)
-    names = {}
-    for node in list(twin.graph):
+    graph = model.clone()
+    editor = GraphEditor(graph.graph)
+    rounded: dict[ir.Value, _Rounded] = {}
+    found: dict[str, _Errors] = {}
+    for node in list(graph.graph):
         name = str(node.outputs[0].name)
         if name in layers and node.op_type != "MatMul":
-            names[name] = _add_twin(editor, node, layers[name], inputs[name])
-    if not names:
+            x = Layer(editor, node).x
+            if x not in rounded:
+                rounded[x] = _Rounded.of(editor, node, inputs[name])
+            found[name] = _Errors.of(node, layers[name], rounded[x])
+    if not found:
         return {}
-    errors_of = IntermediateOutputs(twin, list(names.values()))
-    rows: dict[str, list[Float64]] = {name: [] for name in names}
-    for arrays in errors_of.run_each(batches):
-        for name, array in zip(names, arrays, strict=True):
-            each = array.reshape(*array.shape[:2], -1)
-            rows[name].append(each.mean(axis=(0, 2), dtype=np.float64))
-    return {name: np.stack(means) for name, means in rows.items()}
+    sums = list(dict.fromkeys(name for each in found.values() for name in each.sums))
+    rows: dict[str, list[Float64]] = {name: [] for name in sums}
+    for arrays in IntermediateOutputs(graph, sums).run_each(batches):
+        for name, array in zip(sums, arrays, strict=True):
+            rows[name].append(array.mean(axis=0, dtype=np.float64))
+    return {
+        name: each.mean_of(*(np.stack(rows[name]) for name in each.sums))
+        for name, each in found.items()
+    }
 
 
 def settled_mean(errors: Float64) -> Float64:
@@ -89,29 +99,65 @@ def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
             layer.set_bias(layer.bias - error)
 
 
-def _add_twin(
-    editor: GraphEditor, node: ir.Node, weight: QuantizedWeight, parameters: ActivationParameters
-) -> str:
-    """Add the twin of a layer, and return the name of its error.
+@dataclass(frozen=True)
+class _Rounded:
+    """An activation in 8 bits, and what that changes of it, each with its sums."""
 
-    The error is [N, C, 1…] for a convolution, averaged over the positions, and [N, C] for a Gemm.
+    integers: TapSums
+    changes: TapSums
+
+    @classmethod
+    def of(cls, editor: GraphEditor, node: ir.Node, parameters: ActivationParameters) -> _Rounded:
+        """Add both of what a layer reads before that layer."""
+        x = Layer(editor, node).x
+        prefix = f"{x.name}/rounded"
+        scale = editor.constant(f"{prefix}/scale", np.float32(parameters.scale))
+        zero_point = editor.constant(f"{prefix}/zero_point", np.int8(parameters.zero_point))
+        quantize = ir.node("QuantizeLinear", [x, scale, zero_point])
+        dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], scale, zero_point])
+        change = ir.node("Sub", [dequantize.outputs[0], x])
+        for index, part in enumerate((quantize, dequantize, change)):
+            part.outputs[0].name = editor.free_name(f"{prefix}/{index}")
+        editor.graph.insert_before(node, (quantize, dequantize, change))
+        return cls(TapSums(editor, dequantize.outputs[0]), TapSums(editor, change.outputs[0]))
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """How the error of a layer follows from sums over its positions.
+
+    With w and x for weights and activation, and a stroke for what is rounded, w'x' - wx is
+    (w' - w)x' + w(x' - x). Both parts are as small as the error, so that float32 sums are enough.
+
+    Attributes:
+        node: The layer.
+        rounded: Its integer weights.
+        sums: The names of the sums of the activation in 8 bits, and of what that changes of it.
     """
-    prefix = f"{node.outputs[0].name}/twin"
-    x = node.inputs[0]
-    scale = editor.constant(f"{prefix}/scale", np.float32(parameters.scale))
-    zero_point = editor.constant(f"{prefix}/zero_point", np.int8(parameters.zero_point))
-    quantize = ir.node("QuantizeLinear", [x, scale, zero_point])
-    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], scale, zero_point])
-    same = ir.node(
-        node.op_type,
-        [dequantize.outputs[0], editor.constant(f"{prefix}/weight", weight.real), *node.inputs[2:]],
-        attributes=dict(node.attributes),
-    )
-    error = ir.node("Sub", [same.outputs[0], node.outputs[0]])
-    added = [quantize, dequantize, same, error]
-    if node.op_type != "Gemm":
-        added.append(ir.node("GlobalAveragePool", [error.outputs[0]]))
-    for index, part in enumerate(added):
-        part.outputs[0].name = editor.free_name(f"{prefix}/{index}")
-    editor.graph.insert_after(node, added)
-    return str(added[-1].outputs[0].name)
+
+    node: ir.Node
+    rounded: QuantizedWeight
+    sums: tuple[str, str]
+
+    @classmethod
+    def of(cls, node: ir.Node, rounded: QuantizedWeight, x: _Rounded) -> _Errors:
+        """Add the sums to the graph."""
+        return cls(node, rounded, (x.integers.of(node), x.changes.of(node)))
+
+    def mean_of(self, integers: Float64, changes: Float64) -> Float64:
+        """The mean errors, [batches, outputs], from both sums, [batches, channels, …] each."""
+        weight = constant(self.node, 1).astype(np.float64)
+        by_weights = _products(grouped(self.node, self.rounded.real - weight), integers)
+        by_activation = _products(grouped(self.node, weight), changes)
+        shape = self.node.outputs[0].shape
+        assert shape is not None
+        mean: Float64 = (by_weights + by_activation) / math.prod(shape.numpy()[2:])
+        return mean
+
+
+def _products(weight: Float64, sums: Float64) -> Float64:
+    """What a kernel, [groups, outputs, inputs, taps], makes of sums: [batches, outputs]."""
+    groups, outputs = weight.shape[:2]
+    read = sums.reshape(len(sums), groups, -1).transpose(1, 2, 0)
+    product: Float64 = (weight.reshape(groups, outputs, -1) @ read).reshape(-1, len(sums)).T
+    return product

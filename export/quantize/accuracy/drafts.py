@@ -139,6 +139,7 @@ class Drafts:
         options = replace(self._options, range_method=recipe.method)
         found = self._survey(recipe.method)
         model, observed = self.model, _part(found, part)
+        watch = None if recipe.rescalings else self._watch
         if recipe.rescalings:
             model = model.clone()
             before = observed.channels
@@ -152,9 +153,9 @@ class Drafts:
             changed = {name: each for name, each in channels.items() if each is not before[name]}
             observed = self._rescaled(model, observed, changed, recipe.method, part)
         if part is not Part.WHOLE:
-            return draft_from(model, options, observed)
+            return draft_from(model, options, observed, watch=watch)
         seen = calibration_of(self._watch.outputs, self._groups, found, recipe.method)
-        fitted = draft_from(model, options, observed, seen.unsettled())
+        fitted = draft_from(model, options, observed, seen.unsettled(), watch)
         histograms = {
             key: [observed.histograms[name] for name in members]
             for key, members in self._groups.items()

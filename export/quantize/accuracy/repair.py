@@ -154,21 +154,17 @@ class _Search:
             size = 2 * len(chosen[-1]) if chosen and at == done else 1
             chosen.append(self._free[at : at + min(size, room)])
             done = at + len(chosen[-1])
-        needed = set(self._all_needed(chosen, target_db))
+        needed = set(self._all_needed(_all(chosen), target_db))
         return [unit for unit in self._free if unit in needed]
 
-    def _all_needed(self, chosen: Sequence[list[Unit]], target_db: float) -> list[Unit]:
-        """What of the parts has to stay in float; with all of them the target is reached."""
-        left = list(chosen)
-        for part in chosen:
-            left.remove(part)
-            left += self._needed(part, _all(left), target_db)
-        found = _all(left)
-        fewer = len(found) < len(_all(chosen))
+    def _all_needed(self, chosen: Sequence[Unit], target_db: float) -> list[Unit]:
+        """What of the operators has to stay in float; with all of them the target is reached."""
+        found = self._needed(chosen, target_db)
+        fewer = len(found) < len(chosen)
         if self._certain or not fewer or self._asked(target_db, found, certain=True):
             return found
         self._certain = True
-        return self._all_needed(chosen, target_db)
+        return self._needed(chosen, target_db)
 
     def _first_lossy(self, chosen: Sequence[Unit], done: int, target_db: float) -> int:
         """The first operator from ``done`` on with which too little is kept in int8.
@@ -191,19 +187,26 @@ class _Search:
             low, high = (middle, high) if enough(middle) else (low, middle)
         return low
 
-    def _needed(
-        self, part: list[Unit], others: Sequence[Unit], target_db: float
-    ) -> list[list[Unit]]:
-        """What of a part has to stay in float beside others."""
-        if self._left <= 0:
-            return [part]
-        if self._asked(target_db, others):
-            return []
-        if len(part) == 1:
-            return [part]
-        first, second = part[: len(part) // 2], part[len(part) // 2 :]
-        needed = self._needed(first, [*others, *second], target_db)
-        return needed + self._needed(second, [*others, *_all(needed)], target_db)
+    def _needed(self, chosen: Sequence[Unit], target_db: float) -> list[Unit]:
+        """What has to stay in float, by answers that need not be certain.
+
+        The operators return to int8 in their order, as many at a time as the target allows: so one
+        that has to stay costs a single question behind another one.
+        """
+        needed: list[Unit] = []
+        done, step, too_many = 0, 1, len(chosen) + 1
+        while done < len(chosen) and self._left > 0:
+            if too_many == done + 1:
+                needed.append(chosen[done])
+                done, step, too_many = too_many, 1, len(chosen) + 1
+                continue
+            some = (done + too_many) // 2 if too_many <= len(chosen) else done + step
+            some = min(some, len(chosen))
+            if self._asked(target_db, [*needed, *chosen[some:]]):
+                done, step = some, 2 * step
+            else:
+                too_many = some
+        return [*needed, *chosen[done:]]
 
     def _asked(self, target_db: float, outside: Sequence[Unit], *, certain: bool = False) -> bool:
         self._left -= 1

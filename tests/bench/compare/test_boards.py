@@ -28,7 +28,10 @@ def session(random: Random, *, repetitions: int = 3, slower: float = 1.0) -> Fig
 
 
 @pytest.mark.parametrize("boards", [2, 3, 5])
-@pytest.mark.parametrize("repetitions", [2, 3, 10])
+@pytest.mark.parametrize(
+    "repetitions",
+    [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(10, marks=pytest.mark.slow)],
+)
 def test_equal_boards_raise_few_alarms(boards: int, repetitions: int) -> None:
     """In 5 % of cases at most."""
     random = np.random.default_rng(100 * boards + repetitions)

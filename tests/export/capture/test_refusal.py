@@ -67,7 +67,10 @@ def refusal(last: nn.Module) -> CaptureError:
     ("last", "what", "code"),
     [
         (Singular(), "aten._linalg_svd", "return torch.linalg.svdvals(x)"),
-        (Special(), "aten.digamma.default", "return torch.digamma(x.abs() + 1)"),
+        pytest.param(
+            *(Special(), "aten.digamma.default", "return torch.digamma(x.abs() + 1)"),
+            marks=pytest.mark.slow,
+        ),
         (Deciding(), "torch.export cannot trace Network", "if x.sum() > 0:"),
         (Broken(), "not here", 'raise RuntimeError("'),
     ],

@@ -31,8 +31,15 @@ class Quotients(nn.Module):
         }
 
 
-@pytest.mark.parametrize("mode", ["trunc", "floor"])
-@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize(
+    ("mode", "dtype"),
+    [
+        ("trunc", np.int32),
+        ("floor", np.int64),
+        pytest.param("trunc", np.int64, marks=pytest.mark.slow),
+        pytest.param("floor", np.int32, marks=pytest.mark.slow),
+    ],
+)
 def test_no_bit_is_lost(mode: str, dtype: type[np.integer]) -> None:
     x, network = np.array([NUMBERS], dtype), Quotients(mode).eval()
     expected = network(torch.from_numpy(x))

@@ -41,7 +41,14 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+# A reduction, one along a dimension, and one that only moves elements.
+QUICK = ("mean of neighbors", "softmax", "cat")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FUNCTIONS],
+)
 def test_seven_dimensions(name: str) -> None:
     network = Function(FUNCTIONS[name]).eval()
     x = torch.from_numpy(np.random.default_rng(0).standard_normal(SHAPE, np.float32))

@@ -182,7 +182,9 @@ def test_functions_may_be_off_by_a_unit(tmp_path: Path) -> None:
     assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
 
 
-@pytest.mark.parametrize("activation", [nn.ELU(1.5), nn.SELU()])
+@pytest.mark.parametrize(
+    "activation", [nn.ELU(1.5), pytest.param(nn.SELU(), marks=pytest.mark.slow)]
+)
 def test_kernels_that_subtract_from_an_exponential_are_right(
     activation: nn.Module, tmp_path: Path
 ) -> None:

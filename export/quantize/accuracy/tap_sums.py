@@ -1,0 +1,133 @@
+"""The sum of what each element of a kernel reads, over all positions of a convolution.
+
+The mean of a convolution's output over its positions is the kernel times these sums, divided by the
+number of positions. They cost as much as a convolution with a single output channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.export.graph_edit import GraphEditor
+from edgeconv.export.quantize.layers import constant
+
+
+class TapSums:
+    """The sums of an activation for the layers that read it, in the graph.
+
+    Args:
+        editor: Of the graph.
+        x: The activation, [N, C, …].
+    """
+
+    def __init__(self, editor: GraphEditor, x: ir.Value) -> None:
+        self._editor, self._x = editor, x
+        self._made: dict[tuple[Axis, ...], str] = {}
+
+    def of(self, node: ir.Node) -> str:
+        """The name of the sums for a Conv, ConvTranspose or Gemm; sums that are there serve again.
+
+        They are [N, C, taps…], and for a Gemm the activation itself.
+        """
+        axes = () if node.op_type == "Gemm" else axes_of(node)
+        if axes not in self._made:
+            self._made[axes] = self._add(node, axes)
+        return self._made[axes]
+
+    def _add(self, reader: ir.Node, axes: tuple[Axis, ...]) -> str:
+        """Sum over the last axis, which then becomes the first of space, until all were last."""
+        value = self._x
+        if axes and all(axis.taps == 1 and axis.reads().all() for axis in axes):
+            space = self._editor.constant(f"{value.name}/space", np.arange(2, 2 + len(axes)))
+            summed = ir.node("ReduceSum", [value, space])
+            return str(self._node(reader, f"{value.name}/sum", summed).name)
+        order = [0, 1, len(axes) + 1, *range(2, len(axes) + 1)]
+        for axis in reversed(axes):
+            name = f"{self._x.name}/taps"
+            reads = self._editor.constant(f"{name}/reads", axis.reads().astype(np.float32))
+            value = self._node(reader, name, ir.node("MatMul", [value, reads]))
+            if len(axes) > 1:
+                turned = ir.node("Transpose", [value], attributes={"perm": order})
+                value = self._node(reader, name, turned)
+        return str(value.name)
+
+    def _node(self, reader: ir.Node, name: str, node: ir.Node) -> ir.Value:
+        node.outputs[0].name = self._editor.free_name(name)
+        self._editor.graph.insert_before(reader, node)
+        return node.outputs[0]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The geometry of a convolution in one dimension.
+
+    Attributes:
+        size: The size of what is read.
+        positions: The size of the output.
+        taps: The size of the kernel.
+        stride: The distance between windows, or of inputs where it is transposed.
+        dilation: The distance between the elements of a kernel.
+        before: The padding before; it is cut off where it is transposed.
+        transposed: Whether inputs are scattered.
+    """
+
+    size: int
+    positions: int
+    taps: int
+    stride: int
+    dilation: int
+    before: int
+    transposed: bool
+
+    def reads(self) -> npt.NDArray[np.bool_]:
+        """Whether a position reads (or writes) an input by an element of the kernel: [size, taps].
+
+        No two positions read the same input by the same element.
+        """
+        at = np.arange(self.size)[:, None]
+        offset = np.arange(self.taps) * self.dilation - self.before
+        if self.transposed:
+            position = at * self.stride + offset
+            return (position >= 0) & (position < self.positions)
+        position, beside = np.divmod(at - offset, self.stride)
+        found: npt.NDArray[np.bool_] = (beside == 0) & (position >= 0) & (position < self.positions)
+        return found
+
+
+def axes_of(node: ir.Node) -> tuple[Axis, ...]:
+    """The geometry of a Conv or ConvTranspose of static shapes, in each dimension of space."""
+    given, transposed = node.attributes, node.op_type == "ConvTranspose"
+    kernel = constant(node, 1).shape[2:]
+    sizes, positions = (_space(value) for value in (node.inputs[0], node.outputs[0]))
+    ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
+    strides = given.get_ints("strides", ones)
+    dilations = given.get_ints("dilations", ones)
+    more = given.get_ints("output_padding", zeros)
+    stated = tuple(given.get_ints("pads", 2 * zeros))
+    mode = given.get_string("auto_pad", "NOTSET")
+    axes = []
+    for i, taps in enumerate(kernel):
+        reach = (taps - 1) * dilations[i] + 1
+        if mode.startswith("SAME") or "output_shape" in given:
+            if transposed:
+                total = (sizes[i] - 1) * strides[i] + more[i] + reach - positions[i]
+            else:
+                total = (positions[i] - 1) * strides[i] + reach - sizes[i]
+            total = max(total, 0)
+            before = total // 2 if mode == "SAME_UPPER" else total - total // 2
+        else:
+            before = 0 if mode == "VALID" else stated[i]
+        axes.append(
+            Axis(sizes[i], positions[i], taps, strides[i], dilations[i], before, transposed)
+        )
+    return tuple(axes)
+
+
+def _space(value: ir.Value | None) -> tuple[int, ...]:
+    assert value is not None
+    assert value.shape is not None
+    return tuple(value.shape.numpy()[2:])
