@@ -35,7 +35,7 @@ def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) ->
     """
     changed = 0
     for segment in segments:
-        name = str(segment.value.name)
+        name = str(segment.values[0].name)
         offset = _offset(segment, statistics[name])
         if offset is not None:
             _shift(segment, offset)
@@ -47,6 +47,8 @@ def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) ->
 
 def _offset(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
     """What to subtract from each channel; None to change none of them."""
+    if len(segment.values) > 1:
+        return None  # a sum would have to be shifted by as much as its parts together
     if not all(node.op_type in _KEEPS_POSITIVE for node in segment.between):
         return None
     if not all(_sees_every_tap(layer) for layer in segment.consumers):
@@ -79,7 +81,8 @@ def _sees_every_tap(layer: Layer) -> bool:
 
 
 def _shift(segment: Segment, offset: Float64) -> None:
-    segment.producer.set_bias(segment.producer.bias - offset)
+    (producer,) = segment.producers
+    producer.set_bias(producer.bias - offset)
     for layer in segment.consumers:
         weight = layer.weight.astype(np.float64)
         groups, outputs, inputs, _ = weight.shape

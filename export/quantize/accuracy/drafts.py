@@ -20,7 +20,7 @@ from edgeconv.export.quantize.accuracy.bias_correction import (
     settled_mean,
     subtract,
 )
-from edgeconv.export.quantize.accuracy.equalize import equalize
+from edgeconv.export.quantize.accuracy.equalize import equalize, equalize_sums
 from edgeconv.export.quantize.accuracy.first_pass import FirstPass, Surveyed
 from edgeconv.export.quantize.accuracy.segments import Segment, find_segments
 from edgeconv.export.quantize.calibrated import CalibratedModel, draft_from
@@ -47,11 +47,13 @@ class Rescaling(Enum):
 
     ABSORPTION = "high-bias absorption"
     EQUALIZATION = "equalization"
+    RESIDUAL_SUMS = "that of residual sums"
 
 
 _RESCALE: dict[Rescaling, Rescale] = {
     Rescaling.ABSORPTION: absorb,
     Rescaling.EQUALIZATION: equalize,
+    Rescaling.RESIDUAL_SUMS: equalize_sums,
 }
 
 
@@ -146,9 +148,12 @@ class Drafts:
             channels = dict(before)
             # What stays in float in between gains nothing, and its channels were not observed.
             segments = [
-                each for each in find_segments(model.graph) if str(each.value.name) in channels
+                segment
+                for segment in find_segments(model.graph)
+                if all(str(value.name) in channels for value in segment.values)
             ]
-            if not all(_RESCALE[each](segments, channels) for each in recipe.rescalings):
+            counts = {each: _RESCALE[each](segments, channels) for each in recipe.rescalings}
+            if not counts[recipe.rescalings[-1]] or not counts.get(Rescaling.ABSORPTION, 1):
                 return None
             changed = {name: each for name, each in channels.items() if each is not before[name]}
             observed = self._rescaled(model, observed, changed, recipe.method, part)

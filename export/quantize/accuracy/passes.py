@@ -322,10 +322,11 @@ def _combinations(options: QuantizeOptions) -> Iterable[tuple[Rescaling, ...]]:
 
     The paper has the opposite order; a channel would then be scaled by its constant part.
     """
-    wanted = []
+    absorption, equalization = (Rescaling.ABSORPTION,), (Rescaling.EQUALIZATION,)
     if options.bias_absorption:
-        wanted.append(Rescaling.ABSORPTION)
+        yield absorption
     if options.equalization:
-        wanted.append(Rescaling.EQUALIZATION)
-    each: list[tuple[Rescaling, ...]] = [(one,) for one in wanted]
-    return [*each, tuple(wanted)] if len(wanted) > 1 else each
+        yield equalization
+        yield (*equalization, Rescaling.RESIDUAL_SUMS)
+    if options.bias_absorption and options.equalization:
+        yield absorption + equalization

@@ -1,7 +1,8 @@
-"""Find where channels of an activation can be rescaled or shifted without changing the network."""
+"""Find where channels of activations can be rescaled or shifted without changing the network."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,78 +14,131 @@ from edgeconv.export.quantize.layers import Layer, is_weighted
 from edgeconv.export.traits import Trait, operators
 
 _HOMOGENEOUS = operators(Trait.HOMOGENEOUS)
+_SUMS = {"Add", "Sub"}
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A layer, and the layers that read its channels, with homogeneous operators in between.
+    """Layers, and the layers that read their channels, with homogeneous operators in between.
+
+    One layer makes the channels, or several whose results a residual sum adds up.
 
     Attributes:
-        producer: The layer that makes the channels.
+        producers: The layers that make the channels.
         consumers: The layers that read them.
-        value: The first activation after the producer that is quantized, [N, C, …].
-        between: The operators from the producer to the consumers.
+        values: What the producers, sums and products give, as far as it may be quantized,
+            [N, C, …]. The first is that of the first producer.
+        between: The operators from the producers to the consumers.
         bound: The upper bound of a Clip (ReLU6) among them; infinity without one.
     """
 
-    producer: Layer
+    producers: tuple[Layer, ...]
     consumers: tuple[Layer, ...]
-    value: ir.Value
+    values: tuple[ir.Value, ...]
     between: tuple[ir.Node, ...]
     bound: float
 
     @property
     def carriers(self) -> frozenset[str]:
         """The names of the activations that have these channels."""
-        return frozenset(str(node.outputs[0].name) for node in (self.producer.node, *self.between))
+        nodes = (*(producer.node for producer in self.producers), *self.between)
+        return frozenset(str(node.outputs[0].name) for node in nodes)
 
 
 def find_segments(graph: ir.Graph) -> list[Segment]:
     """Find all segments, in the order of the graph.
 
-    There is none where a residual sum, a gate, a concatenation or a graph output reads the
-    channels, because those would see them changed.
+    There is none where a function that is not homogeneous, a concatenation or a graph output reads
+    the channels, because those would see them changed. A gate multiplies them and stays as it is.
     """
-    segments, editor = [], GraphEditor(graph)
+    segments, editor, seen = [], GraphEditor(graph), set[ir.Node]()
     for node in graph:
-        if is_weighted(node) and node.op_type != "MatMul":
-            segment = _segment(editor, node)
-            if segment is not None:
-                segments.append(segment)
+        if node not in seen and _makes_channels(node):
+            flood = _Flood(editor)
+            found = flood.from_(node)
+            seen |= {producer.node for producer in flood.producers}
+            if found is not None:
+                segments.append(found)
     return segments
 
 
-def _segment(editor: GraphEditor, producer: ir.Node) -> Segment | None:
-    consumers: list[ir.Node] = []
-    between: list[ir.Node] = []
-    bound = np.inf
-    pending = [producer.outputs[0]]
-    while pending:
-        value = pending.pop()
-        if value.is_graph_output() or not value.uses():
-            return None
-        for node, index in value.uses():
-            if index != 0:
+class _Flood:
+    """Collects what channels reach that are scaled together."""
+
+    def __init__(self, editor: GraphEditor) -> None:
+        self._editor = editor
+        self.producers: list[Layer] = []
+        self._consumers: list[Layer] = []
+        self._between: list[ir.Node] = []
+        self._gates: list[ir.Value] = []
+        self._bound = np.inf
+
+    def from_(self, producer: ir.Node) -> Segment | None:
+        """The segment that a layer makes channels of; None if they cannot be rescaled."""
+        pending, seen = [producer.outputs[0]], set[ir.Value]()
+        while pending:
+            value = pending.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            node = value.producer()
+            if node is None or value.is_graph_output() or not value.uses():
                 return None
-            if is_weighted(node) and _reads_channels(node, value):
-                consumers.append(node)
-            elif node.op_type in _HOMOGENEOUS and node.domain == "" and _keeps_channels(node):
-                if node.op_type == "Clip" and (bounds := clamp_bounds(node)) is not None:
-                    low, high = bounds
-                    if low not in (0.0, -np.inf):
-                        return None
-                    bound = min(bound, high)
-                between.append(node)
-                pending.append(node.outputs[0])
+            if _makes_channels(node):
+                self.producers.append(Layer(self._editor, node))
+            elif (carried := self._through(node)) is not None:
+                pending += carried
             else:
                 return None
-    return Segment(
-        Layer(editor, producer),
-        tuple(Layer(editor, node) for node in consumers),
-        fused_output(producer.outputs[0]),
-        tuple(between),
-        bound,
-    )
+            for reader, index in value.uses():
+                if is_weighted(reader) and index == 0 and _reads_channels(reader, value):
+                    self._consumers.append(Layer(self._editor, reader))
+                elif (carried := self._through(reader)) is not None and value in carried:
+                    pending.append(reader.outputs[0])
+                else:
+                    return None
+        if not self._consumers or any(gate in seen for gate in self._gates):
+            return None
+        return Segment(
+            tuple(self.producers),
+            tuple(self._consumers),
+            tuple(dict.fromkeys(self._values())),
+            tuple(self._between),
+            self._bound,
+        )
+
+    def _through(self, node: ir.Node) -> list[ir.Value] | None:
+        """The inputs whose channels an operator passes on; None if it changes or mixes them."""
+        if node.domain != "":
+            return None
+        inputs = [value for value in node.inputs if value is not None]
+        if node.op_type in _HOMOGENEOUS and _keeps_channels(node):
+            if node.op_type == "Clip" and (bounds := clamp_bounds(node)) is not None:
+                low, high = bounds
+                if low not in (0.0, -np.inf):
+                    return None
+                self._bound = min(self._bound, high)
+            carried = inputs[:1]
+        elif node.op_type in _SUMS and all(_has_channels_of(node, value) for value in inputs):
+            carried = inputs
+        elif node.op_type == "Mul" and (one := _multiplied(node)) is not None:
+            carried = [one]
+            self._gates += [value for value in inputs if value is not one]
+        else:
+            return None
+        if node not in self._between:
+            self._between.append(node)
+        return carried
+
+    def _values(self) -> Iterator[ir.Value]:
+        nodes = [producer.node for producer in self.producers]
+        nodes += [node for node in self._between if node.op_type in {*_SUMS, "Mul"}]
+        return (fused_output(node.outputs[0]) for node in nodes)
+
+
+def _makes_channels(node: ir.Node) -> bool:
+    """Whether dimension 1 of the result is the output channel of ``node``."""
+    return is_weighted(node) and node.op_type != "MatMul"
 
 
 def _reads_channels(node: ir.Node, value: ir.Value) -> bool:
@@ -102,7 +156,26 @@ def _keeps_channels(node: ir.Node) -> bool:
         return False
     if any(value is not None and value.const_value is None for value in node.inputs[1:]):
         return False
-    x, y = node.inputs[0], node.outputs[0]
-    if x is None or x.shape is None or y.shape is None:
+    x = node.inputs[0]
+    return x is not None and _has_channels_of(node, x)
+
+
+def _has_channels_of(node: ir.Node, value: ir.Value) -> bool:
+    """Whether an input that the network computes has the batch and channels of the result."""
+    result = node.outputs[0]
+    if value.const_value is not None or value.shape is None or result.shape is None:
         return False
-    return list(x.shape)[:2] == list(y.shape)[:2]
+    return list(value.shape)[:2] == list(result.shape)[:2]
+
+
+def _multiplied(node: ir.Node) -> ir.Value | None:
+    """The factor of a Mul whose channels are those of the result; the other one is its gate."""
+    for value in node.inputs:
+        if value is None or not _has_channels_of(node, value):
+            continue
+        producer = value.producer()
+        if producer is None or len(value.shape or ()) != len(node.outputs[0].shape or ()):
+            continue
+        if _makes_channels(producer) or producer.op_type in _HOMOGENEOUS | _SUMS | {"Mul"}:
+            return value
+    return None
