@@ -16,12 +16,6 @@ from edgeconv.export.runtimes import IntermediateOutputs
 
 Float64 = npt.NDArray[np.float64]
 
-# Squares are summed in float32 over so many values of a channel, and in float64 from there on.
-_PIECE = 64
-# That needs the greatest magnitude of the sample to be within these: its square has to fit float32,
-# and so do those of numbers that are a hundred-thousandth of it.
-_LEAST, _MOST = 2.0**-40, 2.0**56
-
 
 @dataclass(frozen=True)
 class ChannelStatistics:
@@ -79,13 +73,14 @@ class ChannelSums:
     def of(cls, array: npt.NDArray[Any]) -> ChannelSums:
         """The sums of one array [N, C, …] of float32."""
         rows = array.reshape(array.shape[0], array.shape[1], -1)
-        low, high = rows.min(axis=2), rows.max(axis=2)
-        reach = np.maximum(high.max(axis=1), -low.min(axis=1))
-        # One by one: how NumPy groups a sum must not depend on the other samples.
-        sums = np.stack([_squares(*each) for each in zip(rows, reach.tolist(), strict=True)])
+        sums = np.empty(rows.shape[:2])
+        # One by one: how NumPy groups a sum must not depend on the other samples. In float64 only
+        # where it is summed: a copy of the activation would double its memory.
+        for row, of_row in zip(rows, sums, strict=True):
+            np.einsum("cs,cs->c", row, row, dtype=np.float64, casting="safe", out=of_row)
         return cls(
-            low.min(axis=0).astype(np.float64),
-            high.max(axis=0).astype(np.float64),
+            rows.min(axis=(0, 2)).astype(np.float64),
+            rows.max(axis=(0, 2)).astype(np.float64),
             exact(np.where(np.isfinite(sums), sums, 0.0)),
             rows.shape[0] * rows.shape[2],
         )
@@ -104,27 +99,6 @@ class ChannelSums:
         return ChannelStatistics(
             self.low, self.high, rounded(self.squares) / self.count, self.count
         )
-
-
-def _squares(row: npt.NDArray[Any], reach: float) -> Float64:
-    """The sums of the squares of a sample, [C, positions] of float32, by channel.
-
-    Float32 sums of short pieces are off by a few ten-millionths at most, and take a third of the
-    time of float64 where there are thousands of positions.
-
-    Args:
-        row: The sample.
-        reach: The greatest magnitude in it.
-    """
-    if not _LEAST <= reach <= _MOST:
-        # Without a copy in float64, which would double the memory of an activation.
-        wide: Float64 = np.einsum("cs,cs->c", row, row, dtype=np.float64, casting="safe")
-        return wide
-    whole = row.shape[1] // _PIECE * _PIECE
-    pieces, rest = row[:, :whole].reshape(len(row), -1, _PIECE), row[:, whole:]
-    sums: Float64 = np.einsum("cps,cps->cp", pieces, pieces).sum(axis=1, dtype=np.float64)
-    sums += np.einsum("cs,cs->c", rest, rest)
-    return sums
 
 
 def observe_channels(
