@@ -45,7 +45,7 @@ def test_they_are_added_in_the_same_order() -> None:
 
 @pytest.mark.slow
 def test_twelve_thousand_take_no_time() -> None:
-    """They took 4 s, and 20,000 12 s: each of the inputs that a Sum loses took time by their number."""
+    """They took 4 s: each input that a Sum loses took time by the number of all."""
     proto = summed(12_000)
     started = time.process_time()  # making the file takes longer
     narrow_sums(proto)
