@@ -349,6 +349,30 @@ def test_an_input_without_a_batch_that_looks_like_one_is_refused(tmp_path: Path)
 
 
 @pytest.mark.slow
+class Stateful(nn.Module):
+    """A GRU whose state has the batch in dimension 1, as PyTorch has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.gru(x, state)[0]
+        return y
+
+
+def test_a_batch_in_another_dimension_is_explained(tmp_path: Path) -> None:
+    """The hint was to check the example, whose shapes are right."""
+    example = torch.zeros(1, 3, 4), torch.zeros(1, 1, 4)
+    with pytest.raises(UsageError, match="Expected hidden size") as caught:
+        export(Stateful().eval(), example=example, out=tmp_path / "out", dynamic_batch=True)
+    assert "takes the first dimension of x and state as the batch" in caught.value.hint
+    wrong = torch.zeros(1, 3, 4), torch.zeros(1, 1, 5)
+    with pytest.raises(UsageError) as caught:
+        export(Stateful().eval(), example=wrong, out=tmp_path / "out", dynamic_batch=True)
+    assert "check the example" in caught.value.hint
+
+
 def test_what_is_computed_for_a_number_of_samples_is_refused_by_name(tmp_path: Path) -> None:
     class Numbered(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
