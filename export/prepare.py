@@ -258,7 +258,7 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Netwo
     refuse_other_than_numbers(graph)
     outputs = output_infos(graph)
     oracle = onnx_oracle(captured.itself, input_infos(graph), outputs)
-    oracle = of_stated_shapes(oracle, outputs, path)
+    oracle = of_stated_shapes(oracle, outputs, path, captured.graph)
     return graph, NetworkItself(captured.itself, oracle, graph, Splits.none(graph))
 
 

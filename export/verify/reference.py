@@ -52,6 +52,7 @@ _DENSE = {
     "quantized": ".dequantize()",
     "sparse": ".to_dense()",
 }
+_POOLS = {"AveragePool", "LpPool", "MaxPool"}
 _DRAWN = RANDOM | {"Dropout"}  # in training mode
 
 NamedArrays = Mapping[str, npt.NDArray[Any]]
@@ -222,7 +223,9 @@ def onnx_oracle(
     return lambda sample: runner.run(sample)
 
 
-def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> Oracle:
+def of_stated_shapes(
+    run: Oracle, outputs: Sequence[TensorInfo], path: Path, graph: ir.Model
+) -> Oracle:
     """``run``, whose results have to have the shapes that the graph was captured with.
 
     ONNX's shape inference and ONNX Runtime may differ on what the standard does not allow.
@@ -231,6 +234,7 @@ def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> 
         run: Runs the file.
         outputs: The outputs of the captured graph.
         path: The file, for the message.
+        graph: Its graph as it was captured.
     """
 
     def checked(sample: Sample) -> Outputs:
@@ -242,12 +246,26 @@ def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> 
                 raise CaptureError(
                     f"{path}: ONNX Runtime computes the output {info.name!r} of shape "
                     f"{list(result.shape)}, and by the standard it is {list(info.shape)}",
-                    hint="look for an operator before it whose inputs are not as the standard "
-                    "says, or export the part before with --cut-outputs",
+                    hint=_by_dilated_pool(graph)
+                    or "look for an operator before it whose inputs are not as the standard says, "
+                    "or export the part before with --cut-outputs",
                 )
         return results
 
     return checked
+
+
+def _by_dilated_pool(graph: ir.Model) -> str:
+    """What to do about a pool whose SAME padding ONNX Runtime computes without its dilations."""
+    for node in graph.graph.all_nodes():
+        same = node.attributes.get_string("auto_pad", "").startswith("SAME")
+        dilated = any(each != 1 for each in node.attributes.get_ints("dilations", ()))
+        if node.op_type in _POOLS and same and dilated:
+            return (
+                f"state the pads of {node.name} ({node.op_type}) in the place of its auto_pad: "
+                "ONNX Runtime leaves the dilations of a pool out of these"
+            )
+    return ""
 
 
 def save_reference(path: Path, reference: Reference) -> None:
