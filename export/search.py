@@ -268,6 +268,14 @@ def along_front(
     return attempts
 
 
+def most_along_front(plain: Attempt, front: Sequence[FrontPoint], budget: Budget) -> int:
+    """How many attempts :func:`along_front` makes if none meets the budget before the last."""
+    if plain.met and (budget.asks_for_accuracy or not budget.limits_cost):
+        return 0
+    points = len(_in_turn(plain, front, budget))
+    return points + (1 if plain.met and points else 0)
+
+
 def _in_turn(plain: Attempt, front: Sequence[FrontPoint], budget: Budget) -> list[FrontPoint]:
     """The points that may meet the budget, in the order to try them."""
     points = [point for point in front if point.rules]
