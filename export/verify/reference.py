@@ -52,6 +52,14 @@ _DENSE = {
     "quantized": ".dequantize()",
     "sparse": ".to_dense()",
 }
+_OTHER_FLOATS = {"float16", "float64"}
+# How PyTorch's operators say that an input of another float meets float32 weights.
+_CASTS = re.compile(
+    r"(?i)input type \((c10::)?(half|bfloat16|double)\).* be the same"
+    r"|got (half|bfloat16|double) and float"
+    r"|input dtype \(torch\.\w+\) does not match weight dtype \(torch\.float32\)"
+    r"|mixed dtype \(CPU\)"
+)
 _POOLS = {"AveragePool", "LpPool", "MaxPool"}
 _DRAWN = RANDOM | {"Dropout"}  # in training mode
 
@@ -162,6 +170,13 @@ def _remedy(network: nn.Module, message: str) -> str:
     types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
     if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
         return f"call .float() on the network, whose weights are {others}"
+    given = network.arguments.inputs if isinstance(network, Called) else ()
+    if _CASTS.search(message) and not any(info.dtype in _OTHER_FLOATS for info in given):
+        return (
+            "its weights are exported in float32: take the cast of what they meet (.half(), "
+            ".bfloat16(), .double()) out of forward, or cast to the type of a weight, "
+            ".to(self.weight.dtype)"
+        )
     if re.search(r"required (positional|keyword-only) argument", message):
         return (
             "give every input with --input NAME:SHAPE, or NAME=VALUE for what is not a tensor, or "
