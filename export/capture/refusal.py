@@ -8,7 +8,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -226,7 +226,8 @@ def _unwritable(error: Exception) -> fx.Node | None:
         return None
     for frame in _frames(error.__traceback__):
         graph = frame.get("graph")
-        for node in graph.nodes if isinstance(graph, fx.Graph) else ():
+        nodes: Iterable[fx.Node] = graph.nodes if isinstance(graph, fx.Graph) else ()
+        for node in nodes:
             if any(map(keyword.iskeyword, str(node.target).split("."))):
                 return node
     return None

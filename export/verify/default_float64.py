@@ -11,8 +11,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 _WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
 _DOUBLES: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.Tensor.float: torch.Tensor.double,
-    torch.Tensor.cfloat: torch.Tensor.cdouble,
+    # PyTorch's stubs leave out the second pair.
+    getattr(torch.Tensor, single): getattr(torch.Tensor, double)
+    for single, double in (("float", "double"), ("cfloat", "cdouble"))
 }
 
 
