@@ -93,10 +93,11 @@ class Preprocessing(StatedRecord):
     def _one_for_all(cls, value: Any) -> Any:
         return (value,) if isinstance(value, (int, float)) else value
 
-    @field_validator("resize", "crop", mode="before")
+    @field_validator("resize", "crop", "mean", "std", "padding", "background", mode="before")
     @classmethod
     def _is_a_number(cls, value: Any) -> Any:
-        if isinstance(value, bool):  # Python would count it as 1 or 0
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(part, bool) for part in parts):  # Python would count it as 1 or 0
             raise ValueError("a number belongs here, not true or false")
         return value
 

@@ -14,9 +14,12 @@ Progress = Callable[[str, int, int], None]
 # Begins the name of a step that tries a pass for the accuracy of int8.
 TRYING = "Trying "
 
+# Ends the name of a step of one of several attempts, with its number behind.
+ATTEMPT = ", attempt "
+
 
 class StepTimes:
-    """Passes progress on, and adds up how long each step takes.
+    """Passes progress on, and adds up how long each step takes, in whichever attempt.
 
     Args:
         progress: Called with each report, too.
@@ -32,10 +35,11 @@ class StepTimes:
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Take note of one report."""
-        if step != self._step:
+        name = step.partition(ATTEMPT)[0]
+        if name != self._step:
             now = time.perf_counter()
             self.seconds[self._step] = self.seconds.get(self._step, 0.0) + now - self._start
-            self._step, self._start = step, now
+            self._step, self._start = name, now
         self._progress(step, done, total)
 
 

@@ -15,15 +15,22 @@ from edgeconv.export import warnings
 from edgeconv.export.alone import alone
 from edgeconv.export.pipeline import Outcome, run
 from edgeconv.export.prepare import find_source
-from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, escalate
+from edgeconv.export.quantize.accuracy.escalation import (
+    Assessment,
+    Attempt,
+    Budget,
+    escalate,
+    most_attempts,
+)
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import Data, ResolvedRequest
-from edgeconv.export.search import FrontPoint, along_front
+from edgeconv.export.search import FrontPoint, along_front, most_along_front
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify import check_export
 from edgeconv.log_lines import warnings_about
 from edgeconv.near_names import near_paths
+from edgeconv.progress import ATTEMPT, Progress
 from edgeconv.staging import staged
 from edgeconv.tar_file import is_tar
 from edgeconv.units import format_bytes, format_duration
@@ -133,14 +140,21 @@ def _within(
     """Do what :func:`export_within` says; ``folder`` has the files of the last attempt then."""
     asked, source = request.asked, find_source(request.asked)
     front: tuple[FrontPoint, ...] = ()
+    number = 0
+    # Where only `repair_to` asks for accuracy, it says by which means, too.
+    once = asked.min_sqnr is None and asked.accuracy_budget is None and budget.asks_for_accuracy
+    most = None if asked.search else 1 if once else most_attempts(request.quantization, budget)
 
     def assess(options: QuantizeOptions) -> Assessment:
-        nonlocal front
+        nonlocal front, number
+        number += 1
+        progress = _of_attempt(asked.progress, number, most)
         for earlier in folder.iterdir():
             earlier.unlink()
         held.records.clear()
         searching = asked.search and not front
-        outcome = run(replace(request, quantization=options), source, folder, search=searching)
+        attempt = replace(request, quantization=options, asked=replace(asked, progress=progress))
+        outcome = run(attempt, source, folder, search=searching)
         front = outcome.front or front
         return _assess(request, folder, outcome, labeled, latency)
 
@@ -148,15 +162,27 @@ def _within(
         base = request.quantization
         if asked.search:
             plain = Attempt.of("as asked", base, budget, assess(base))
+            most = 1 + most_along_front(plain, front, budget)
             attempts = [plain, *along_front(plain, front, budget, assess)]
-        elif asked.min_sqnr is None and asked.accuracy_budget is None and budget.asks_for_accuracy:
-            # Only `repair_to` asks for it, and says by which means, too.
+        elif once:
             attempts = [Attempt.of("as asked", base, budget, assess(base))]
         else:
             attempts = escalate(base, budget, assess)
         if not attempts[-1].met:
             held.records.clear()  # they are about files that are not kept
     return Escalated(tuple(attempts), None, front)
+
+
+def _of_attempt(progress: Progress, number: int, most: int | None) -> Progress:
+    """Progress whose steps name the attempt that they belong to, where there are several."""
+    if most == 1:
+        return progress
+    where = f"{ATTEMPT}{number}" + ("" if most is None else f" of at most {most}")
+
+    def report(step: str, done: int, total: int) -> None:
+        progress(f"{step}{where}", done, total)
+
+    return report
 
 
 def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> None:

@@ -60,6 +60,18 @@ def with_batch(inputs: Sequence[TensorInfo], batch: int) -> tuple[TensorInfo, ..
     )
 
 
+def other_dimension(inputs: Sequence[TensorInfo]) -> str:
+    """What to do about a network that runs at a batch of 1, and not at another."""
+    names = [info.name for info in inputs if info.shape[:1] == inputs[0].shape[:1]]
+    taken = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return (
+        f"it runs at a batch of 1: --dynamic-batch takes the first dimension of {taken} as the "
+        "batch. Let forward take what has the batch in another one, as the state of a GRU has, "
+        "with the batch first, and transpose it there; or leave --dynamic-batch out and pass "
+        "--batch"
+    )
+
+
 def rows(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
     """The array with as many rows as ``info`` says: its own, from the first one on."""
     if array.shape == info.shape:

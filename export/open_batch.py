@@ -27,6 +27,9 @@ _ELEMENTWISE = {
     *("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift"),
 }
 _INDEXED = {"GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter"}
+_WITHIN_ROWS = {"GatherElements", "ScatterElements", "Scatter"}
+"""Of these, elements of one row are read and written by the same row of the indices, unless their
+axis is the first."""
 _RECURRENT = {"LSTM", "GRU", "RNN"}
 _OF_CONSTANTS = {"QuantizeLinear", "DequantizeLinear", "Expand"}
 """Between a constant and what reads it in a quantized file."""
@@ -277,8 +280,17 @@ class _Opening:
             node.replace_input_with(1, self._repeated(node, grid, 0))
 
     def _indexed(self, node: ir.Node) -> None:
-        for value in node.inputs[1:]:
-            if value is not None and value not in self.shapes and TRACED in static(value)[:1]:
+        """Repeat constants with equal rows where each sample reads and writes within its own."""
+        given = node.inputs[0]
+        assert given is not None
+        axis = node.attributes.get_int("axis", 0) % max(1, len(static(given)))
+        own_rows = node.op_type in _WITHIN_ROWS and axis != 0
+        for position, value in enumerate(node.inputs):
+            if value is None or value in self.shapes or TRACED not in static(value)[:1]:
+                continue
+            if own_rows and known_array(value) is not None:
+                node.replace_input_with(position, self._repeated(node, value, 0))
+            elif position:
                 raise refused(node, f"{value.name} has an index or a value for each sample")
 
     def _recurrent(self, node: ir.Node) -> None:

@@ -31,7 +31,7 @@ from edgeconv.export.data.feed import choose_preprocessing
 from edgeconv.export.data.preprocess import is_image
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import Domain, SyntheticSamples, find_domain
-from edgeconv.export.dynamic_batch import TRACED, rows, with_batch
+from edgeconv.export.dynamic_batch import TRACED, other_dimension, rows, with_batch
 from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.labels import choose_labels
 from edgeconv.export.open_batch import open_batch
@@ -91,11 +91,14 @@ def _at_batch(source: Source, batch: int) -> Source:
     """A module's source with inputs of another batch; a file's as it is."""
     if not isinstance(source.network, Called):
         return source
-    arguments = source.network.arguments
+    return replace(source, network=_called_at_batch(source.network, batch))
+
+
+def _called_at_batch(network: Called, batch: int) -> Called:
+    arguments = network.arguments
     inputs = with_batch(arguments.inputs, batch)
     example = arguments.example and tuple(map(rows, arguments.example, inputs))
-    arguments = replace(arguments, inputs=inputs, example=example)
-    return replace(source, network=Called(source.network.network, arguments))
+    return Called(network.network, replace(arguments, inputs=inputs, example=example))
 
 
 @dataclass(frozen=True)
@@ -178,9 +181,14 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         return _capture_file(request, network)
     assert isinstance(network, Called)
     opset = request.asked.opset
-    example = network.arguments.example or _synthetic(network)
-    with counted_calls() as calls:
-        outputs = module_outputs(network, example)
+    try:
+        example = network.arguments.example or _synthetic(network)
+        with counted_calls() as calls:
+            outputs = module_outputs(network, example)
+    except UsageError as error:
+        if request.asked.dynamic_batch and _runs(one := _called_at_batch(network, 1)):
+            raise UsageError(error.message, hint=other_dimension(one.arguments.inputs)) from error
+        raise
     again = module_outputs(network, example)
     names = tuple(outputs)
     if len(names) == len(source.output_names):
@@ -209,6 +217,16 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         graph,
         Splits.none(graph),
     )
+
+
+def _runs(network: Called) -> bool:
+    """Whether it takes its example, or a sample that is made for it."""
+    example = network.arguments.example
+    try:
+        module_outputs(network, example or _synthetic(network))
+    except EdgeconvError:
+        return False
+    return True
 
 
 def _synthetic(network: Called) -> Sample:
@@ -240,7 +258,7 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Netwo
     refuse_other_than_numbers(graph)
     outputs = output_infos(graph)
     oracle = onnx_oracle(captured.itself, input_infos(graph), outputs)
-    oracle = of_stated_shapes(oracle, outputs, path)
+    oracle = of_stated_shapes(oracle, outputs, path, captured.graph)
     return graph, NetworkItself(captured.itself, oracle, graph, Splits.none(graph))
 
 

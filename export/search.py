@@ -257,20 +257,15 @@ def along_front(
         The attempts after the plain one, none if that is to be kept. The last one meets the budget,
         or none does.
     """
-    attempts: list[Attempt] = []
-    aim = budget
-    if not budget.asks_for_accuracy:
-        if plain.met and (not budget.limits_cost or plain.figures.sqnr_db >= POOR_SQNR_DB):
-            return []
-        if budget.met_by(replace(plain.figures, keeps_nothing=False)):
-            aim = replace(budget, min_sqnr_db=POOR_SQNR_DB)
-        elif plain.options.decided().repair:  # what it leaves in float may be too much
-            options = replace(plain.options, repair=False)
-            attempts.append(Attempt.of("without repair", options, budget, assess(options)))
-    elif plain.met:
+    aim, without_repair = _aim(plain, budget)
+    if aim is None:
         return []
-    if attempts and attempts[-1].met:
-        return attempts
+    attempts: list[Attempt] = []
+    if without_repair is not None:
+        attempt = Attempt.of("without repair", without_repair, budget, assess(without_repair))
+        attempts.append(attempt)
+        if attempt.met:
+            return attempts
     for point in _in_turn(plain, front, aim):
         options = replace(plain.options, layers=(*plain.options.layers, *point.rules))
         attempts.append(Attempt.of(point.name, options, budget, assess(options)))
@@ -279,6 +274,30 @@ def along_front(
     if plain.met and attempts:
         attempts.append(Attempt.of(plain.name, plain.options, budget, assess(plain.options)))
     return attempts
+
+
+def most_along_front(plain: Attempt, front: Sequence[FrontPoint], budget: Budget) -> int:
+    """How many attempts :func:`along_front` makes if none meets the budget before the last."""
+    aim, without_repair = _aim(plain, budget)
+    if aim is None:
+        return 0
+    points = len(_in_turn(plain, front, aim))
+    return (without_repair is not None) + points + (1 if plain.met and points else 0)
+
+
+def _aim(plain: Attempt, budget: Budget) -> tuple[Budget | None, QuantizeOptions | None]:
+    """What the networks of the front have to reach, None if the plain one is to be kept.
+
+    Beside it stand the options to try before them, if what repair left in float may be too much.
+    """
+    if budget.asks_for_accuracy:
+        return None if plain.met else budget, None
+    if plain.met and (not budget.limits_cost or plain.figures.sqnr_db >= POOR_SQNR_DB):
+        return None, None
+    if budget.met_by(replace(plain.figures, keeps_nothing=False)):
+        return replace(budget, min_sqnr_db=POOR_SQNR_DB), None
+    repaired = plain.options.decided().repair
+    return budget, replace(plain.options, repair=False) if repaired else None
 
 
 def _in_turn(plain: Attempt, front: Sequence[FrontPoint], budget: Budget) -> list[FrontPoint]:

@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from edgeconv import __version__
-from edgeconv.cli import interruption, kept, user_defaults
+from edgeconv.cli import interruption, kept, python_warnings, user_defaults
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
@@ -115,6 +115,7 @@ def _set_up_logging(debug: bool) -> None:
         # huggingface_hub, by which timm loads weights, prints failed tries by its own handler.
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")
         show_warnings()
+        python_warnings.show_only_the_users()
 
 
 def main() -> NoReturn:

@@ -74,9 +74,11 @@ def explain(said: str, package: str) -> Fault:
             f"install an older release of {package}, or take a newer system",
         )
     if re.search(r"torchvision::|Couldn't load custom C\+\+ ops", said):
-        torch = _version_of("torch")
+        fault = f"was not built for the installed torch {_version_of('torch')}"
+        if package != "torchvision":  # which it imports
+            fault = f"does not import, because torchvision {_version_of('torchvision')} {fault}"
         return Fault(
-            f"was not built for the installed torch {torch}",
+            fault,
             "install both from the same package index, in one command",
         )
     if re.search(r"_ARRAY_API|numpy\.core\.multiarray|compiled using NumPy 1", said):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edgeconv.bench.compare.accuracy import format_figure
 from edgeconv.evaluation import SHARE
 from edgeconv.metrics import EQUAL_DB
+from edgeconv.report.in_float import by_reason
 from edgeconv.report.stacked import print_facts, print_fitted
 from edgeconv.report.tables import Column, console
 from edgeconv.units import format_percent, significant
@@ -53,7 +54,8 @@ def print_blame(found: Blame, limit: int | None = None, *, wide: bool = False) -
         )
     out.print()
     print_facts(_WORDS, separator=": ")
-    print_facts((("in float", reason) for reason in found.float_fallback), separator=": ")
+    in_float = (f"{names}: {reason}" for names, reason in by_reason(found.float_fallback))
+    print_facts((("in float", line) for line in in_float), separator=": ")
     file_db = found.file_sqnr_db
     if file_db is not None and abs(file_db - found.sqnr_db) > _SAME_DB:
         out.print(

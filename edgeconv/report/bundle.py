@@ -17,6 +17,7 @@ from edgeconv.bundle import (
 )
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.progress import TRYING
+from edgeconv.report.in_float import few
 from edgeconv.report.output import echo_sentence
 from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _ENOUGH_SAMPLES = 64
 _CHANCE = 0.05
 _TABLE = "between DEQUANTIZE and QUANTIZE, which XNNPACK replaces with a table in int8"
-_NAMED = 6  # nodes in float that a line of the summary names
 
 
 def print_bundle(
@@ -114,13 +114,7 @@ def float_lines(artifacts: Sequence[Artifact]) -> list[str]:
     nodes: dict[tuple[str, str], list[str]] = {}
     for key, paths in files.items():
         nodes.setdefault((", ".join(paths), reasons[key]), []).append(key[1])
-    return [f"{where}: in float: {_few(names)}: {why}" for (where, why), names in nodes.items()]
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return ", ".join([*names[:_NAMED], *more])
+    return [f"{where}: in float: {few(names)}: {why}" for (where, why), names in nodes.items()]
 
 
 def format_error(figures: Verification) -> str:

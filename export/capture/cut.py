@@ -11,6 +11,7 @@ from edgeconv.errors import UsageError
 from edgeconv.near_names import did_you_mean
 
 _SHOWN = 5
+_BODIES = {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}
 
 
 def cut(model: ir.Model, names: Sequence[str], network: str) -> None:
@@ -44,10 +45,25 @@ def _named(model: ir.Model, name: str, network: str) -> list[ir.Value]:
     nodes = {node.name: node for node in model.graph if node.name}
     if name in nodes:
         return [value for value in nodes[name].outputs if value.name]
-    known = [*results, *nodes]
+    computed = _computed(model)
+    places = [node.name for node in nodes.values() if computed.issuperset(node.outputs)]
+    results = {name: value for name, value in results.items() if value in computed}
+    known = [*results, *places]
     some = ", ".join(map(repr, list(results)[-_SHOWN:]))
     otherwise = f"name one of its {len(known)} nodes and tensors, such as {some}"
     raise UsageError(
         f"{network} has no node or computed tensor {name!r} to cut at",
         hint=did_you_mean(name, map(str, known), otherwise),
     )
+
+
+def _computed(model: ir.Model) -> set[ir.Value]:
+    """The results that depend on the elements of an input; any other is a constant."""
+    found = {value for value in model.graph.inputs if value.name not in model.graph.initializers}
+    for node in model.graph:
+        if node.op_type in ("Shape", "Size"):  # files have fixed shapes
+            continue
+        has_body = any(item.type in _BODIES for item in node.attributes.values())
+        if has_body or not found.isdisjoint(node.inputs):  # a body may read it
+            found.update(node.outputs)
+    return found

@@ -24,6 +24,7 @@ from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_
 from edgeconv.export.capture.sizes import refuse_huge_values
 from edgeconv.export.capture.stated_types import misfit
 from edgeconv.export.capture.transposed_pads import state_pads
+from edgeconv.export.capture.wide_sums import narrow_sums
 from edgeconv.export.fatal_inference import refuse_fatal_inference
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.proto_graphs import all_nodes
@@ -106,6 +107,7 @@ def capture_file(
         proto = _convert_opset(proto, path, opset, highest_opset)
         kinds = {node.op_type for node in all_nodes(proto.graph)}
         proto = _in_the_standard(proto, path)
+        narrow_sums(proto)
         state_sizes(proto, path)
         in_float32 = write_in_float32(proto, path, kinds)
         proto = in_float32 or proto

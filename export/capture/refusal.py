@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import keyword
 import linecache
 import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -147,6 +148,8 @@ def untraceable(
             f"{message}: it cannot follow torch.func.{transform[0]} at {transform[1]}",
             hint=f"write out the derivative or the batch with other operators there, {_ELSEWHERE}",
         )
+    if (node := _unwritable(error)) is not None and _draws(node):
+        return _drawn(str(node.target), f", which {called_by(node, name)}")
     cause = _COLORS.sub("", first_line(error))
     return CaptureError(
         f"{message} on inputs of shape {shapes}: {cause}{where}",
@@ -200,14 +203,34 @@ def inexpressible(name: str, error: Exception) -> CaptureError:
     # Some are primitives by now; users know them as operators.
     operator = str(node.target).replace("prims.", "aten.", 1).replace("bessel_i", "i", 1)
     if _draws(node):
-        return CaptureError(
-            f"{operator}{where}, draws random numbers, to which no file can be compared",
-            hint="feed them as an input",
-        )
+        return _drawn(operator, where)
     return CaptureError(
         f"PyTorch's exporter cannot express {operator} as ONNX{where}{why}",
         hint=_way_around(operator),
     )
+
+
+def _drawn(operator: str, where: str) -> CaptureError:
+    return CaptureError(
+        f"{operator}{where}, draws random numbers, to which no file can be compared",
+        hint="feed them as an input",
+    )
+
+
+def _unwritable(error: Exception) -> fx.Node | None:
+    """The node whose operator FX cannot write as Python, as its name holds a keyword.
+
+    The one of random_(0, 5) is called ``aten.random_.from``.
+    """
+    if not isinstance(error, SyntaxError):
+        return None
+    for frame in _frames(error.__traceback__):
+        graph = frame.get("graph")
+        nodes: Iterable[fx.Node] = graph.nodes if isinstance(graph, fx.Graph) else ()
+        for node in nodes:
+            if any(map(keyword.iskeyword, str(node.target).split("."))):
+                return node
+    return None
 
 
 def called_by(node: fx.Node, name: str) -> str:
@@ -299,7 +322,8 @@ def _frames(trace: TracebackType | None) -> Iterator[dict[str, object]]:
 def _module_of(node: fx.Node) -> str:
     """The qualified name and the class of the module that called the operator."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack or not (name := own_name(stack[-1][0])):
+    # A trace that was not finished begins its names with that of PyTorch's own root.
+    if not stack or not (name := own_name(stack[-1][0].removeprefix("_export_root."))):
         return ""
     kind = stack[-1][1]
     return f"{name} ({str(kind).rpartition('.')[2]})"

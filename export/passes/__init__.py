@@ -12,6 +12,7 @@ from edgeconv.errors import Notice
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.passes import gelu
 from edgeconv.export.passes.assigned_parts import AssignedParts
+from edgeconv.export.passes.bias_before_norm import BiasBeforeNorm
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
 from edgeconv.export.passes.constants_second import ConstantsSecond
@@ -67,6 +68,7 @@ def float_steps() -> tuple[Step, ...]:
         Step(AssignedParts(), "before SelectedParts, which reads the Concats that it writes"),
         Step(PaddedParts(), "before SelectedParts, which reads the Concats that it writes"),
         Step(SelectedParts(), "anywhere among the rewrites: it leaves Identities and dead Concats"),
+        Step(BiasBeforeNorm(), "anywhere: no other rewrite reads what it does"),
         Step(ResizeAllAxes(), "anywhere: nothing else reads the axes of a Resize"),
         Step(SumToAdd(), "before the patterns, which know Adds"),
         Step(ConstantsSecond(), "before the patterns, which look for a constant on one side only"),

@@ -1,8 +1,9 @@
 """A float32 ONNX graph becomes one of float16.
 
 ONNX's operator schemas say where half precision is allowed. What takes float32 only (the scales
-of a Resize) keeps it, with a Cast in front. ONNX Runtime computes in float32 between Casts of its
-own where it has no half-precision kernel.
+of a Resize) keeps it, with a Cast in front, and so do sums that are scattered, on which ONNX
+Runtime fails when they run. Where it has no other half-precision kernel it computes in float32
+between Casts of its own.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class ToFloat16(ir.passes.InPlacePass):
         """Ensure that only a Cast, and what has no other form, reads float32."""
         for node in model.graph:
             for value, formal in _formal_inputs(model.graph, node):
-                if value.dtype == FLOAT and HALF_TEXT in formal.types and node.op_type != "Cast":
+                takes_half = HALF_TEXT in formal.types and not _has_no_kernel(node)
+                if value.dtype == FLOAT and takes_half and node.op_type != "Cast":
                     raise broken(self, f"{node.name} ({node.op_type}) reads float32")
 
 
@@ -102,7 +104,7 @@ class _Conversion:
             if value is None or value.dtype not in (FLOAT, HALF):
                 continue
             formal = schema.inputs[min(index, len(schema.inputs) - 1)]
-            wanted = HALF if HALF_TEXT in formal.types else FLOAT
+            wanted = HALF if HALF_TEXT in formal.types and not _has_no_kernel(node) else FLOAT
             if wanted is HALF:
                 halved.add(formal.type_str)
             node.replace_input_with(index, self._as(value, wanted, node))
@@ -147,6 +149,12 @@ class _Conversion:
         cast = _cast(value, dtype, name)
         self.graph.append(cast)
         self.graph.outputs[index] = cast.outputs[0]
+
+
+def _has_no_kernel(node: ir.Node) -> bool:
+    """Whether ONNX Runtime fails on it in half precision, when it runs: it sees no type before."""
+    scatters = node.op_type in ("ScatterElements", "ScatterND")
+    return scatters and node.attributes.get_string("reduction", "none") != "none"
 
 
 def _schema(graph: ir.Graph, node: ir.Node) -> onnx.defs.OpSchema:

@@ -131,9 +131,20 @@ ignores most NaN; a maximum may become infinite | as LiteRT |
 | Sigmoid, Tanh | NaN | NaN | NaN | 0, 1 |
 | ThresholdedRelu, Shrink | NaN | 0 | NaN | 0 |
 
-Infinity is passed on as in ONNX, except that what a constant matrix or filter computes
-(BatchNormalization, Col2Im, linear and cubic Resize) may be NaN beside it, from 0 times infinity,
-and that ONNX Runtime cuts it to the largest float32 in a Clip without an upper bound. On LiteRT
+Infinity is passed on as in ONNX, except that what a constant matrix or filter computes may be NaN
+beside it, from 0 times infinity, and that ONNX Runtime cuts it to the largest float32 in a Clip
+without an upper bound. This is what becomes of one infinity, in a map of 4 × 4 that is resized to
+8 × 8, or in the columns of a Col2Im with a window of 2 × 2; all other elements are equal:
+
+| operator | PyTorch, ONNX Runtime | LiteRT | tflite-runtime 2.14 |
+|---|---|---|---|
+| Col2Im | 1 infinite | 1 infinite, 3 NaN | 4 infinite |
+| Resize, linear | 16 infinite, 9 NaN | 4 infinite, 21 NaN | 4 infinite, 21 NaN |
+| Resize, cubic | 49 infinite | 49 infinite, 15 NaN | 64 infinite |
+| Resize, cubic, align_corners | 36 infinite, 13 NaN | 36 infinite, 28 NaN | 64 infinite |
+| Resize, nearest | 4 infinite | 4 infinite | 4 infinite |
+
+A BatchNormalization that no convolution absorbs may be NaN there too. On LiteRT
 numbers below 1.2e-38 count as 0, SQRT is off above 9e37, and LOG gives infinity above 1.7e38. SIN
 and COS are off by 2e-6 at 1e6 and by 2e-5 at 1e7, and are no sine or cosine at 1e9.
 """

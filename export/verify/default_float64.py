@@ -1,4 +1,4 @@
-"""float64 as the default type of floating-point numbers, in this thread only."""
+"""float64 in the place of float32, in this thread only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+_WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+_DOUBLES: dict[Callable[..., Any], Callable[..., Any]] = {
+    # PyTorch's stubs leave out the second pair.
+    getattr(torch.Tensor, single): getattr(torch.Tensor, double)
+    for single, double in (("float", "double"), ("cfloat", "cdouble"))
+}
+
 
 class DefaultFloat64(TorchFunctionMode):
-    """Within it, what is float32 only by default is float64: new tensors, quotients of integers.
+    """Within it, what a call makes float32 is float64: by default, or because the call says so.
+
+    New tensors and quotients of integers are float32 by default; ``.float()`` and ``dtype=`` say
+    so, as a network of float32 weights does for positions that it computes. What a call takes from
+    its arguments stays, and so do bits that are read as float32. Python alone is seen:
+    ``torch.Tensor(…)`` and new tensors in native code stay float32.
 
     ``torch.set_default_dtype`` would change the type for the whole process, and with it the tensors
-    that the caller's other threads make meanwhile. What a call states or takes from its arguments
-    stays. Python alone is seen: ``torch.Tensor(…)`` and new tensors in native code stay float32.
+    that the caller's other threads make meanwhile.
     """
 
     def __torch_function__(
@@ -27,10 +38,14 @@ class DefaultFloat64(TorchFunctionMode):
     ) -> Any:
         """Call ``func``, and once more with float64 where its result is float32 by default."""
         kwargs = dict(kwargs or {})
+        if func in _DOUBLES:
+            func = _DOUBLES[func]
+        elif func is not torch.Tensor.view:
+            args, kwargs = tree_map_only(torch.dtype, _double, (args, kwargs))
         result = func(*args, **kwargs)
         if not isinstance(result, torch.Tensor) or result.dtype is not torch.float32:
             return result
-        if func is torch.Tensor.float or any(map(_states_a_type, tree_leaves((args, kwargs)))):
+        if any(map(_states_a_type, tree_leaves((args, kwargs)))):
             return result
         try:
             if any(map(_counts, tree_leaves((args, kwargs)))):
@@ -46,6 +61,10 @@ def _counts(value: object) -> bool:
     if not isinstance(value, torch.Tensor) or value.dtype is torch.bool:
         return False
     return not (value.is_floating_point() or value.is_complex())
+
+
+def _double(dtype: torch.dtype) -> torch.dtype:
+    return _WIDER.get(dtype, dtype)
 
 
 def _states_a_type(value: object) -> bool:

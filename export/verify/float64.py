@@ -175,7 +175,7 @@ def module_in_float64(
 
     Returns:
         The outputs for each sample, or None where the module does not run in float64, for instance
-        because its ``forward`` makes float32 tensors of its own.
+        because its ``forward`` makes float32 tensors in native code.
     """
     try:
         with quiet_python():  # not within the mode, which would see every copy

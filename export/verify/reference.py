@@ -53,6 +53,15 @@ _DENSE = {
     "quantized": ".dequantize()",
     "sparse": ".to_dense()",
 }
+_OTHER_FLOATS = {"float16", "float64"}
+# How PyTorch's operators say that an input of another float meets float32 weights.
+_CASTS = re.compile(
+    r"(?i)input type \((c10::)?(half|bfloat16|double)\).* be the same"
+    r"|got (half|bfloat16|double) and float"
+    r"|input dtype \(torch\.\w+\) does not match weight dtype \(torch\.float32\)"
+    r"|mixed dtype \(CPU\)"
+)
+_POOLS = {"AveragePool", "LpPool", "MaxPool"}
 _DRAWN = RANDOM | {"Dropout"}  # in training mode
 
 NamedArrays = Mapping[str, npt.NDArray[Any]]
@@ -162,6 +171,13 @@ def _remedy(network: nn.Module, message: str) -> str:
     types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
     if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
         return f"call .float() on the network, whose weights are {others}"
+    given = network.arguments.inputs if isinstance(network, Called) else ()
+    if _CASTS.search(message) and not any(info.dtype in _OTHER_FLOATS for info in given):
+        return (
+            "its weights are exported in float32: take the cast of what they meet (.half(), "
+            ".bfloat16(), .double()) out of forward, or cast to the type of a weight, "
+            ".to(self.weight.dtype)"
+        )
     if re.search(r"required (positional|keyword-only) argument", message):
         return (
             "give every input with --input NAME:SHAPE, or NAME=VALUE for what is not a tensor, or "
@@ -223,7 +239,9 @@ def onnx_oracle(
     return lambda sample: runner.run(sample)
 
 
-def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> Oracle:
+def of_stated_shapes(
+    run: Oracle, outputs: Sequence[TensorInfo], path: Path, graph: ir.Model
+) -> Oracle:
     """``run``, whose results have to have the shapes that the graph was captured with.
 
     ONNX's shape inference and ONNX Runtime may differ on what the standard does not allow.
@@ -232,6 +250,7 @@ def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> 
         run: Runs the file.
         outputs: The outputs of the captured graph.
         path: The file, for the message.
+        graph: Its graph as it was captured.
     """
 
     def checked(sample: Sample) -> Outputs:
@@ -243,12 +262,26 @@ def of_stated_shapes(run: Oracle, outputs: Sequence[TensorInfo], path: Path) -> 
                 raise CaptureError(
                     f"{path}: ONNX Runtime computes the output {info.name!r} of shape "
                     f"{list(result.shape)}, and by the standard it is {list(info.shape)}",
-                    hint="look for an operator before it whose inputs are not as the standard "
-                    "says, or export the part before with --cut-outputs",
+                    hint=_by_dilated_pool(graph)
+                    or "look for an operator before it whose inputs are not as the standard says, "
+                    "or export the part before with --cut-outputs",
                 )
         return results
 
     return checked
+
+
+def _by_dilated_pool(graph: ir.Model) -> str:
+    """What to do about a pool whose SAME padding ONNX Runtime computes without its dilations."""
+    for node in graph.graph.all_nodes():
+        same = node.attributes.get_string("auto_pad", "").startswith("SAME")
+        dilated = any(each != 1 for each in node.attributes.get_ints("dilations", ()))
+        if node.op_type in _POOLS and same and dilated:
+            return (
+                f"state the pads of {node.name} ({node.op_type}) in the place of its auto_pad: "
+                "ONNX Runtime leaves the dilations of a pool out of these"
+            )
+    return ""
 
 
 def save_reference(path: Path, reference: Reference) -> None:

@@ -251,3 +251,11 @@ def test_lines_and_the_exit_code(state: State, code: int, monkeypatch: pytest.Mo
     last = "all that edgeconv needs works" if code == 0 else "to mend: thing"
     assert done.stdout.splitlines()[-1] == last
     assert ("next: edgeconv export" in done.stderr) is (code == 0)
+
+
+def test_what_imports_torchvision_is_not_to_blame_for_it() -> None:
+    said = "RuntimeError: operator torchvision::nms does not exist"
+    fault = explain(said, "timm")
+    assert fault.what.startswith("does not import, because torchvision ")
+    assert "was not built for the installed torch" in fault.what
+    assert explain(said, "torchvision").what.startswith("was not built for the installed torch")

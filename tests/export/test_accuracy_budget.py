@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export import export
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.models.randomize import randomize_, structured_input
@@ -105,9 +107,20 @@ def test_nothing_is_written_when_nothing_meets_the_budget(
 ) -> None:
     monkeypatch.setattr("edgeconv.export.quantize.accuracy.adaround_layer._STEPS", 10)
     monkeypatch.setattr("edgeconv.export.quantize.accuracy.escalation._FLOAT_NEIGHBORHOODS", (1,))
+    reported: list[str] = []
     with pytest.raises(EdgeconvError, match="none of 11 attempts meets the budget") as raised:
-        invoke(folder, tmp_path / "out", "--min-sqnr", "150")
+        export(
+            folder / "network.onnx",
+            out=tmp_path / "out",
+            calibration=folder / "train.npz",
+            min_sqnr=150,
+            progress=lambda step, done, total: reported.append(step),
+        )
     assert raised.value.exit_code == 1
+    named = [re.search(r", attempt (\d+) of at most 11$", step) for step in reported]
+    numbers = [int(found[1]) for found in named if found is not None]
+    assert sorted(set(numbers)) == list(range(1, 12))
+    assert numbers == sorted(numbers)
     assert not (tmp_path / "out").exists()
 
 

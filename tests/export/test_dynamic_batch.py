@@ -349,6 +349,59 @@ def test_an_input_without_a_batch_that_looks_like_one_is_refused(tmp_path: Path)
 
 
 @pytest.mark.slow
+class Splat(nn.Module):
+    """Adds features up in cells, and divides by how many there are in each."""
+
+    def forward(self, places: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        cells = (places.sigmoid() * 7).round().long()
+        count = torch.zeros(places.shape[0], 8).scatter_add(1, cells, torch.ones(cells.shape))
+        total = torch.zeros(places.shape[0], 8).scatter_add(1, cells, features)
+        return total / count.clamp(min=1)
+
+
+@pytest.mark.slow
+def test_constants_that_are_scattered_within_rows_follow(tmp_path: Path) -> None:
+    """One for each element was refused as a value for each sample."""
+    bundle = export(
+        Splat().eval(),
+        example=(torch.randn(1, 6), torch.randn(1, 6)),
+        out=tmp_path / "out",
+        formats=["onnx"],
+        dynamic_batch=True,
+    )
+    generator = torch.Generator().manual_seed(0)
+    x = [torch.randn(5, 6, generator=generator) for _ in range(2)]
+    (got,) = run_onnx(
+        bundle.file(bundle.manifest.artifacts[0]), [each.numpy() for each in x]
+    ).values()
+    # Sums of at most six numbers.
+    np.testing.assert_allclose(got, Splat()(*x).numpy(), atol=1e-6)
+
+
+class Stateful(nn.Module):
+    """A GRU whose state has the batch in dimension 1, as PyTorch has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.gru(x, state)[0]
+        return y
+
+
+def test_a_batch_in_another_dimension_is_explained(tmp_path: Path) -> None:
+    """The hint was to check the example, whose shapes are right."""
+    example = torch.zeros(1, 3, 4), torch.zeros(1, 1, 4)
+    with pytest.raises(UsageError, match="Expected hidden size") as caught:
+        export(Stateful().eval(), example=example, out=tmp_path / "out", dynamic_batch=True)
+    assert "takes the first dimension of x and state as the batch" in caught.value.hint
+    wrong = torch.zeros(1, 3, 4), torch.zeros(1, 1, 5)
+    with pytest.raises(UsageError) as caught:
+        export(Stateful().eval(), example=wrong, out=tmp_path / "out", dynamic_batch=True)
+    assert "check the example" in caught.value.hint
+
+
 def test_what_is_computed_for_a_number_of_samples_is_refused_by_name(tmp_path: Path) -> None:
     class Numbered(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from edgeconv.report.html.charts import latency_dots
 from edgeconv.report.html.classes import class_blocks
 from edgeconv.report.html.page import Bar, Block, Cell, Section, html_table
 from edgeconv.report.html.roofline import roofline_chart
+from edgeconv.report.in_float import by_reason
 from edgeconv.report.instructions import counts_cells
 from edgeconv.report.instructions import notes as count_notes
 from edgeconv.report.latency import cost_cells, latency_cells
@@ -156,5 +157,7 @@ def blame_section(found: Blame) -> Section:
             ("all layers in int8", f"SQNR {found.sqnr_db:.1f} dB"),
         ),
         blocks=(html_table("Layers, worst first", columns, rows),),
-        notes=found.float_fallback,
+        notes=tuple(
+            f"in float: {names}: {reason}" for names, reason in by_reason(found.float_fallback)
+        ),
     )

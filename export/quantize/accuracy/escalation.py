@@ -170,6 +170,14 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
     return attempts
 
 
+def most_attempts(base: QuantizeOptions, budget: Budget) -> int:
+    """How many attempts :func:`escalate` makes if none meets the budget before the last."""
+    if not budget.asks_for_accuracy:
+        return 2 if base.decided().repair else 1
+    regions = 0 if budget.min_sqnr_db is None else 1
+    return 1 + len(CLIPPING) + len(_PASSES) + regions + len(_FLOAT_NEIGHBORHOODS)
+
+
 def _best(attempts: list[Attempt]) -> QuantizeOptions:
     """The options with the best accuracy where it is known, and then the best SQNR."""
     return max(

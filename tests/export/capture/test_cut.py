@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,24 @@ def test_a_batch_norm_that_loses_its_statistics_is_refused(tmp_path: Path) -> No
     onnx.save(model, tmp_path / "n.onnx")
     with pytest.raises(CaptureError, match=r"norm \(BatchNormalization\) is in training mode"):
         export(tmp_path / "n.onnx", out=tmp_path / "out")
+
+
+def test_constants_are_not_offered(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["head_0"], "head_0_node", value_floats=[1.0, 2.0]),
+        helper.make_node("Neg", ["head_0"], ["head_1"], "head_1_node"),
+        helper.make_node("Shape", ["x"], ["head_2"], "head_2_node"),
+        helper.make_node("Add", ["x", "head_1"], ["head_sum"], "head_sum_node"),
+        helper.make_node("Relu", ["head_sum"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 2]) for each in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    path = tmp_path / "n.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path
+    )
+    for wrong in ("head_3", "nothing of the kind"):
+        with pytest.raises(UsageError) as caught:
+            export(path, out=tmp_path / "out", cut_outputs=[wrong])
+        assert not re.search(r"head_\d", caught.value.hint.replace(wrong, ""))
+    assert "one of its 4 nodes and tensors, such as 'head_sum', 'y'" in caught.value.hint

@@ -274,6 +274,8 @@ class Drawing(nn.Module):
         (lambda x: torch.bernoulli(x.sigmoid(), generator=torch.Generator()), "aten.bernoulli"),
         (lambda x: torch.randperm(x.shape[-1]).float(), "aten.randperm"),
         (lambda x: torch.poisson(x.abs()), "aten.poisson"),
+        (lambda x: torch.empty_like(x).random_(), "aten.random"),
+        (lambda x: torch.empty_like(x).random_(0, 5), "aten.random_.from"),  # its name is a keyword
         (lambda x: nn.functional.rrelu(x, training=True), "aten.rrelu_with_noise_functional"),
     ],
 )
@@ -282,6 +284,7 @@ def test_random_numbers_that_onnx_has_not_are_refused_as_such(
 ) -> None:
     error = refusal(Drawing(draw))
     assert error.message.startswith(operator)
+    assert "_export_root" not in error.message
     assert "draws random numbers, to which no file can be compared" in error.message
     assert error.hint == "feed them as an input"
 

@@ -30,6 +30,20 @@ def test_a_file_states_what_differs(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("number", ["40", 40, 40.0])
+def test_a_number_may_be_written_as_a_text(number: object) -> None:
+    stated = Preprocessing(resize=number, mean=("0.5",))  # type: ignore[arg-type]
+    assert (stated.resize, type(stated.resize), stated.mean) == (40, int, (0.5,))
+
+
+@pytest.mark.parametrize(
+    "field", [{"resize": True}, {"mean": True}, {"std": (True,)}, {"padding": (0, True, 0)}]
+)
+def test_true_is_no_number(field: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="a number belongs here, not true or false"):
+        Preprocessing(**field)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["timm", "torchvision", "none"])
 def test_a_convention_replaces_the_card(name: str) -> None:
     assert combined(name, CARD) == CONVENTIONS[name]

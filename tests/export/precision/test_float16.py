@@ -121,6 +121,25 @@ def test_what_takes_float32_alone_keeps_it() -> None:
     )
 
 
+@pytest.mark.parametrize("reduction", ["add", "mul", "max", "min", "none"])
+@pytest.mark.parametrize("operator", ["ScatterElements", "ScatterND"])
+def test_scattered_sums_stay_float32(operator: str, reduction: str) -> None:
+    """ONNX Runtime 1.31 fails on them when it runs: "MLFloat16 data type is not supported"."""
+    shape = "2,3" if operator == "ScatterElements" else "2,1"
+    proto = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["" : 20]>
+        g (float[4,3] x, float[2,3] u) => (float[4,3] y)
+        <int64[{shape}] i = {{{"0, 0, 0, 1, 1, 1" if shape == "2,3" else "0, 1"}}}>
+        {{ y = {operator}<reduction = "{reduction}">(x, i, u) }}
+    """)
+    proto = onnx.shape_inference.infer_shapes(proto)
+    x, u = np.full((4, 3), 3, np.float32), np.full((2, 3), 2, np.float32)
+    change = {"add": 5, "mul": 6, "max": 3, "min": 2, "none": 2}[reduction]
+    expected = np.where(np.arange(4)[:, None] < 2, change, 3) * np.ones(3)
+    model = float16_model(ir.from_proto(proto))
+    np.testing.assert_array_equal(first_outputs_onnx(model, [(x, u)])[0], expected)
+
+
 def test_a_constant_in_two_roles_is_stored_once_for_each() -> None:
     proto = onnx.parser.parse_model("""
         <ir_version: 9, opset_import: ["" : 20]>

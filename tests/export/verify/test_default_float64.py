@@ -1,4 +1,4 @@
-"""What is float32 only by default is float64 in one thread, as if that were PyTorch's default."""
+"""What a call makes float32 is float64 in one thread, by default or because the call says so."""
 
 from __future__ import annotations
 
@@ -42,17 +42,50 @@ def test_it_is_as_with_another_default(name: str) -> None:
     assert (made.dtype, made.tolist()) == (torch.float64, expected.tolist())
 
 
-def test_what_is_stated_stays() -> None:
-    weight = torch.ones(4, 3)
+def test_what_is_stated_is_float64_too() -> None:
+    """As positions that a network computes: raft_small ran in float64 up to the first of them."""
     with DefaultFloat64():
         made = [
-            torch.zeros(2, dtype=torch.float32), torch.arange(3).float(), torch.zeros_like(weight),
-            torch.arange(3).to(torch.float32), torch.arange(3).to(weight.dtype), weight * 0.1,
+            torch.zeros(2, dtype=torch.float32), torch.arange(3).float(),
+            torch.arange(3).to(torch.float32), torch.arange(3).type(torch.float32),
+            torch.ones(2).to("cpu", torch.float32), torch.arange(3).to(dtype=torch.float32),
+            torch.ones(2, dtype=torch.complex64).real, torch.ones(2).cfloat().imag,
+        ]  # fmt: skip
+        assert [each.dtype for each in made] == [torch.float64] * len(made)
+        assert torch.ones(2).half().float().dtype is torch.float64
+        assert torch.zeros(2, dtype=torch.float16).dtype is torch.float16
+
+
+def test_what_is_taken_from_arguments_stays() -> None:
+    weight, bits = torch.ones(4, 3), torch.ones(2, dtype=torch.int32)
+    with DefaultFloat64():
+        made = [
+            torch.zeros_like(weight), weight * 0.1,
             torch.nn.functional.embedding(torch.arange(3), weight), torch.arange(3).to(weight),
+            bits.view(torch.float32),
         ]  # fmt: skip
         assert [each.dtype for each in made] == [torch.float32] * len(made)
         assert torch.where(torch.ones(3) > 0, 0.5, 0.25).dtype is torch.float64
     assert torch.zeros(1).dtype is torch.float32
+
+
+class Positions(nn.Module):
+    """Adds positions that it makes float32 by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv1d(2, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[-1]).float() + torch.ones(1, dtype=torch.float32)
+        y: Tensor = self.layer(x * 0 + places)
+        return y
+
+
+def test_networks_that_name_float32_run_in_float64() -> None:
+    outputs = module_in_float64(Positions().eval(), [(np.ones((1, 2, 4), np.float32),)])
+    assert outputs is not None
+    assert outputs[0][0].dtype == np.float64
 
 
 def test_weights_are_copied_outside_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,3 +76,28 @@ def test_operators_of_torchvision_that_do_not_load() -> None:
     with pytest.raises(UsageError) as caught:
         module_outputs(Detector(), (np.ones((1, 6), np.float32),))
     assert caught.value.hint.startswith("the installed torchvision was not built for the installed")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(4, 4), nn.Conv1d(1, 2, 1), nn.GRU(4, 4), nn.MultiheadAttention(4, 2)]
+)
+def test_a_cast_in_forward_to_the_type_that_the_weights_had(
+    layer: nn.Module, dtype: torch.dtype
+) -> None:
+    """The hint was to check the example; the weights are float32 before forward runs."""
+
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.to(dtype)
+            result = self.layer(x, x, x) if isinstance(layer, nn.MultiheadAttention) else layer(x)
+            y: torch.Tensor = result[0] if isinstance(result, tuple) else result
+            return y.float()
+
+    with pytest.raises(UsageError) as caught:
+        module_outputs(Cast(), (np.ones((1, 4), np.float32),))
+    assert caught.value.hint.startswith("its weights are exported in float32: take the cast")
