@@ -266,7 +266,11 @@ def _dataset(whole: _Document, numbers: Set[int]) -> dict[str, Any]:
         fields = {"id": number, "bbox": list(each.bbox), "area": area}  # it refuses a tuple
         annotations.append({**asdict(each), **fields})
     return {
-        "images": [{"id": number} for number in sorted(numbers)],
+        "images": [
+            {"id": image.id, "width": image.width, "height": image.height}
+            for image in sorted(whole.images, key=lambda image: image.id)
+            if image.id in numbers
+        ],
         "annotations": annotations,
         "categories": [asdict(category) for category in whole.categories],
     }

@@ -6,6 +6,7 @@ A wrong reading gives a figure near zero, for which a network, its int8 or the d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,9 +18,15 @@ Corners = npt.NDArray[np.float64]
 # Boxes that overlap by half are the same, as for mAP .5.
 LEAST_OVERLAP = 0.5
 # So much of the true boxes another form has to find before it is taken for the right one, and so
-# many times as many as the documented form: a few are found by chance.
+# many times as many as the documented form.
 _LEAST_SHARE, _TIMES = 0.25, 2
 _FEWEST_BOXES = 5
+# And by so many standard errors more than of the true boxes of another image: large boxes, many
+# boxes, or the same ones for every image, hit some in one form or another without having seen them.
+_BEYOND_CHANCE = 2.5
+# Or by so much of at least so many boxes, of which the documented form finds next to none: where
+# all images have their object in the same place, those of another image are found as well.
+_NEARLY_ALL, _NEXT_TO_NONE, _FEWEST_OF_ALL = 0.9, 0.1, 10
 
 
 @dataclass(frozen=True)
@@ -77,16 +84,36 @@ def found_in_each(boxes: Corners, true: Corners, size: tuple[int, int]) -> npt.N
     return np.array(found, np.int64)
 
 
-def other_form(found: npt.NDArray[np.int64], true: int) -> str | None:
+def other_form(
+    found: npt.NDArray[np.int64], by_chance: npt.NDArray[np.int64], true: int
+) -> tuple[str, int] | None:
     """The form in which far more true boxes are found than in the documented one, if there is one.
 
     Args:
         found: How many were found in each form.
+        by_chance: How many of other images' boxes, as many, were found in each form.
         true: How many true boxes there are.
+
+    Returns:
+        The form, and how many are found in it.
     """
-    best = int(found.argmax())
-    enough = max(_FEWEST_BOXES, _LEAST_SHARE * true, _TIMES * int(found[0]))
-    if best == 0 or found[best] < enough:
+    best = _best(found, by_chance, true)
+    if best is None:
+        return None
+    most, documented = int(found[best]), int(found[0])
+    if most < max(_FEWEST_BOXES, _LEAST_SHARE * true, _TIMES * documented):
         return None
     form, shares = _READINGS[best]
-    return f"{form.name} {'as shares of the input' if shares else 'in pixels'}"
+    return f"{form.name} {'as shares of the input' if shares else 'in pixels'}", most
+
+
+def _best(found: npt.NDArray[np.int64], by_chance: npt.NDArray[np.int64], true: int) -> int | None:
+    """The reading, other than the documented one, that no chance explains."""
+    beyond = found - by_chance
+    best = int(beyond.argmax())
+    noise = math.sqrt(int(found[best]) + int(by_chance[best]))
+    if beyond[best] > 0 and beyond[best] >= _BEYOND_CHANCE * noise:
+        return best or None
+    best = int(found.argmax())
+    nearly_all = true >= _FEWEST_OF_ALL and found[best] >= _NEARLY_ALL * true
+    return best if nearly_all and found[0] <= _NEXT_TO_NONE * true else None

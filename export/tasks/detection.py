@@ -74,6 +74,8 @@ class Detection:
         self._numbers: dict[int, int] = {}
         self._classes = 0
         self._true: dict[int, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._next: dict[int, int] = {}
         self._annotations: dict[str, Any] = {}
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[CocoImage]:
@@ -86,6 +88,10 @@ class Detection:
         self._how = manifest.preprocessing or Preprocessing()
         self._numbers, self._classes = _numbers(self._annotations, manifest.labels, truth)
         self._true = _true_boxes(self._annotations["annotations"], self._numbers)
+        listed = self._annotations["images"]
+        self._sizes = {each["id"]: (each["width"], each["height"]) for each in listed}
+        with_boxes = sorted(self._true)
+        self._next = dict(zip(with_boxes, with_boxes[1:] + with_boxes[:1], strict=True))
         return labeled
 
     def count(self, outputs: Arrays, truths: Sequence[CocoImage]) -> Rows:
@@ -99,7 +105,7 @@ class Detection:
             found = self._found(of_sample(outputs, index, len(truths)))
             at = place((image.width, image.height), self._size, self._how)
             rows.append(self._rows(found, at, image))
-            of_image, classes = self._looked(found, at, image)
+            of_image, classes = self._looked(found, image)
             looked.append(of_image)
             pairs.append(classes)
         numbers = np.array([image.number for image in truths], np.int64)
@@ -140,6 +146,7 @@ class Detection:
         """Boxes in another form, and classes in another order, than they are taken in."""
         looked, pairs = counts.arrays[2:]
         true, strange, outside, *found = looked.sum(0).tolist()
+        by_form, by_chance = np.split(np.array(found), 2)
         doubts = []
         if not len(counts):
             doubts.append(
@@ -148,12 +155,13 @@ class Detection:
                     "check the threshold of scores in the network or in decode",
                 )
             )
-        form = other_form(np.array(found), true)
-        if form is not None:
+        other = other_form(by_form, by_chance, true)
+        if other is not None:
+            form, in_it = other
             doubts.append(
                 Notice(
                     f"of {true} true boxes {found[0]} are found with boxes taken as corners x1, "
-                    f"y1, x2, y2 in pixels of the input, and {max(found)} if they are {form}",
+                    f"y1, x2, y2 in pixels of the input, and {in_it} if they are {form}",
                     "convert them with --task detection:file.py:decode",
                 )
             )
@@ -190,22 +198,31 @@ class Detection:
         return doubts if order is None else [*doubts, order]
 
     def _looked(
-        self, found: FoundBoxes, at: Place, image: CocoImage
+        self, found: FoundBoxes, image: CocoImage
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """What ``doubts`` needs of one image: counts, and pairs of classes [K, 2]."""
-        boxes, categories = self._true.get(image.number, _NO_BOXES)
-        true = boxes * np.tile((at.width / image.width, at.height / image.height), 2)
-        true += np.tile((at.left, at.top), 2)
+        true, categories = self._in_input(image.number)
+        elsewhere, _ = self._in_input(self._next.get(image.number, image.number))
         best = np.argsort(-found.scores, kind="stable")[:_MOST_LOOKED_AT]
         strange = (found.classes < 0) | (found.classes >= self._classes)
-        of_forms = found_in_each(found.corners[best], true, self._size)
+        of_forms, by_chance = (
+            found_in_each(found.corners[best], each, self._size) for each in (true, elsewhere)
+        )
         strange &= found.scores > 0
         outside = len(true) - _seen(true, self._size)
-        counts = np.array([len(true), strange.sum(), outside, *of_forms], np.int64)
+        counts = np.array([len(true), strange.sum(), outside, *of_forms, *by_chance], np.int64)
         same = overlaps(found.corners[best], true) >= LEAST_OVERLAP
         hit = np.flatnonzero(same.any(0))
         predicted = found.classes[best][same.argmax(0)[hit]] if len(best) else hit
         return counts, np.column_stack((categories[hit], predicted)).astype(np.int64)
+
+    def _in_input(self, number: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """The true boxes [T, 4] of an image in pixels of the input, and their classes [T]."""
+        boxes, categories = self._true.get(number, _NO_BOXES)
+        width, height = self._sizes[number]
+        at = place((width, height), self._size, self._how)
+        corners = boxes * np.tile((at.width / width, at.height / height), 2)
+        return corners + np.tile((at.left, at.top), 2), categories
 
     def _rows(self, found: FoundBoxes, at: Place, image: CocoImage) -> npt.NDArray[np.float64]:
         """The boxes of one image in its own pixels, those of COCO's categories."""

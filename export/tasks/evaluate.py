@@ -165,6 +165,7 @@ def count(
                 watch.look(sample)
         samples += sum(map(len, groups))
         progress("Evaluating", samples, len(part))
+    watch.warn()
     return Counts(
         runtimes={a.path: runner.name for a, runner in zip(artifacts, runners, strict=True)},
         of_file=[task.merge(parts) for parts in counted] if samples else [],

@@ -15,9 +15,14 @@ from edgeconv.errors import DataError, MismatchedData, Notice, UsageError
 from edgeconv.evaluation import Figure
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.truth import Labeled, as_path, npz_with_truths, rows_with_truths
+from edgeconv.export.tasks.other_unit import doubt_of_unit, sums
 from edgeconv.export.tasks.task import Arrays, Rows, Scored, first_output
 
 Target = npt.NDArray[Any]
+
+# The errors have to be larger than those of zeros by so many standard errors: those of a network
+# that is merely poor are larger or smaller by chance.
+_BEYOND_CHANCE = 2
 
 
 class Regression:
@@ -58,15 +63,16 @@ class Regression:
         return Labeled(read, rows.total, rows.skipped, rows.sha256)
 
     def count(self, outputs: Arrays, truths: Sequence[Target]) -> Rows:
-        """The mean square of each sample's error, of its targets, and the largest error."""
-        errors, targets = [], []
+        """The mean square of each sample's error and of its targets, and what ``doubts`` needs."""
+        errors, targets, of_samples = [], [], []
         for output, truth in zip(outputs[0], truths, strict=True):
             target = truth.reshape(output.shape).astype(np.float64)
             counted = ~np.isnan(target)
             wanted, got = target[counted], output[counted].astype(np.float64)
             errors.append(math.fsum(np.square(got - wanted)) / wanted.size)
             targets.append(math.fsum(np.square(wanted)) / wanted.size)
-        return Rows((np.array(errors), np.array(targets)))
+            of_samples.append(sums(got, wanted))
+        return Rows((np.array(errors), np.array(targets), np.array(of_samples)))
 
     def merge(self, parts: Sequence[Rows]) -> Rows:
         """The errors of all samples."""
@@ -74,7 +80,7 @@ class Regression:
 
     def score(self, counts: Rows, reference: Rows | None) -> Scored:
         """RMSE in the output's own unit, and as a share of the targets' root mean square."""
-        errors, targets = counts.arrays
+        errors, targets, _ = counts.arrays
         count = len(errors)
         error = math.sqrt(math.fsum(errors) / count)
         size = math.sqrt(math.fsum(targets) / count)
@@ -92,14 +98,21 @@ class Regression:
         return Scored(tuple(figures), scores=errors, root=True)
 
     def doubts(self, counts: Rows) -> list[Notice]:
-        """Errors above those of a network that gives zeros."""
-        errors, targets = (math.fsum(each) for each in counts.arrays)
-        if not 0 < targets < errors:
+        """Targets in another unit, and errors above those of a network that gives zeros."""
+        errors, targets, of_samples = counts.arrays
+        unit = doubt_of_unit(of_samples)
+        if unit is not None:
+            return [unit]
+        more = errors - targets
+        if not targets.any() or len(more) < 2:
+            return []
+        if more.mean() <= _BEYOND_CHANCE * more.std(ddof=1) / math.sqrt(len(more)):
             return []
         return [
             Notice(
                 "the errors are larger than if every output were 0",
-                "check that 'y' is in the unit and in the order of the output",
+                "check that 'y' is in the unit and in the order of the output; where it is, the "
+                "network has not learned to give it",
             )
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,21 @@ from edgeconv.export.data.truth import Labeled, as_path
 from edgeconv.export.tasks.class_order import order_doubts, other_order
 from edgeconv.export.tasks.task import Arrays, Scored, first_output, share
 
-Confusion = npt.NDArray[np.int64]  # [true class, predicted class], in pixels
+# A class of fewer pixels in an image says nothing of what it is taken for.
+_FEWEST_PIXELS = 10
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each true class was taken for each class, both [true class, predicted class].
+
+    Attributes:
+        pixels: In how many pixels.
+        images: In how many images it was mostly taken for it.
+    """
+
+    pixels: npt.NDArray[np.int64]
+    images: npt.NDArray[np.int64]
 
 
 class Segmentation:
@@ -55,8 +70,9 @@ class Segmentation:
         return open_masks(as_path(data, "images with masks"), truth, manifest, self._classes)
 
     def count(self, outputs: Arrays, truths: Sequence[Mask]) -> Confusion:
-        """Count the pixels of each true and predicted class."""
-        size, counts = self._classes, np.zeros((self._classes,) * 2, np.int64)
+        """Count the pixels and images of each true and predicted class."""
+        size = self._classes
+        total = Confusion(*np.zeros((2, size, size), np.int64))
         for output, mask in zip(outputs[0], truths, strict=True):
             counted = mask != IGNORED
             true, predicted = mask[counted], self._predicted(output, mask)[counted]
@@ -65,21 +81,27 @@ class Segmentation:
                     f"the network has the class {predicted.max()}, and there are {size} classes",
                     hint=f"number the classes from 0; {IGNORED} counts for nothing",
                 )
-            counts += np.bincount(true * size + predicted, minlength=size**2).reshape(size, size)
-        return counts
+            pixels = np.bincount(true * size + predicted, minlength=size**2).reshape(size, size)
+            there = np.flatnonzero(pixels.sum(1) >= _FEWEST_PIXELS)
+            total.pixels[:] += pixels
+            total.images[there, pixels[there].argmax(1)] += 1
+        return total
 
     def merge(self, parts: Sequence[Confusion]) -> Confusion:
         """The pixels of all parts."""
-        total: Confusion = np.sum(parts, axis=0)
-        return total
+        return Confusion(
+            np.sum([part.pixels for part in parts], axis=0),
+            np.sum([part.images for part in parts], axis=0),
+        )
 
     def score(self, counts: Confusion, reference: Confusion | None) -> Scored:
         """The mean intersection over union, and the share of pixels of the right class."""
-        pixels = int(counts.sum())
+        confusion = counts.pixels
+        pixels = int(confusion.sum())
         if not pixels:
             raise DataError("no pixel of any mask counts", hint=f"{IGNORED} counts for nothing")
-        right = np.diag(counts)
-        either = counts.sum(0) + counts.sum(1) - right
+        right = np.diag(confusion)
+        either = confusion.sum(0) + confusion.sum(1) - right
         ratios = right[either > 0] / either[either > 0]
         figures = {"mIoU": float(ratios.mean()), "pixel accuracy": float(right.sum() / pixels)}
         return Scored(
@@ -88,8 +110,9 @@ class Segmentation:
 
     def doubts(self, counts: Confusion) -> list[Notice]:
         """Classes in another order than the network's."""
-        true, predicted = np.nonzero(counts)
-        return order_doubts(other_order(true, predicted, counts[true, predicted]), self._labels)
+        images = counts.images
+        true, predicted = np.nonzero(images)
+        return order_doubts(other_order(true, predicted, images[true, predicted]), self._labels)
 
     def _predicted(self, output: npt.NDArray[Any], mask: Mask) -> Mask:
         """The predicted class of each pixel of the mask."""

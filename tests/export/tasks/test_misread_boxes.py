@@ -165,9 +165,48 @@ def test_a_crop_that_loses_boxes_is_named(tmp_path: Path) -> None:
 
 def test_few_boxes_are_no_evidence() -> None:
     """Two of a hundred true boxes in another form, none in the documented one."""
-    found = np.array([0, 2, 0, 0, 0, 0, 0, 0])
-    assert other_form(found, 100) is None
-    assert other_form(found, 2) is None
+    found, none = np.array([0, 2, 0, 0, 0, 0, 0, 0]), np.zeros(8, np.int64)
+    assert other_form(found, none, 100) is None
+    assert other_form(found, none, 2) is None
+
+
+@pytest.mark.parametrize("number", [3, 20])
+@pytest.mark.parametrize("size", [(16, 38), (4, 6), (8, 36)])
+@pytest.mark.parametrize("kind", ["constant", "constant wide", "guesses", "many guesses"])
+def test_a_poor_detector_leaves_no_doubt(kind: str, size: tuple[int, int], number: int) -> None:
+    """Boxes that have nothing to do with the image hit large true boxes in some form."""
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+
+        def boxes(count: int, least: int, most: int, random: Any = random) -> np.ndarray:
+            extents = random.uniform(least, most, (count, 2))
+            low = random.random((count, 2)) * (SIZE - extents)
+            return np.concatenate((low, low + extents), 1)
+
+        true = [boxes(2, *size) for _ in range(number)]
+        totals = np.zeros((2, 8), np.int64)
+        for index, each in enumerate(true):
+            found = {
+                "constant": np.array([[10.0, 10, 30, 30]]),
+                "constant wide": np.array([[4.0, 12, 33, 25]]),
+                "guesses": boxes(10, 4, 25),
+                "many guesses": boxes(300, 4, 25),
+            }[kind]
+            for total, others in zip(totals, (each, true[index - 1]), strict=True):
+                total += found_in_each(found, others, (SIZE, SIZE))
+        assert other_form(*totals, 2 * number) is None
+
+
+def test_objects_that_fill_their_images_are_evidence() -> None:
+    """The boxes of another image are then found as well in the right form."""
+    random = np.random.default_rng(0)
+    true = [np.array([[4.0, 2, 36, 30]]) + random.uniform(-2, 2, 4) for _ in range(12)]
+    totals = np.zeros((2, 8), np.int64)
+    for index, each in enumerate(true):
+        for total, others in zip(totals, (each, true[index - 1]), strict=True):
+            total += found_in_each(center(each), others, (SIZE, SIZE))
+    assert totals[1].max() >= 10
+    assert other_form(*totals, 12) == ("center x, center y, width, height in pixels", 12)
 
 
 def test_the_overlap_is_that_of_pycocotools() -> None:

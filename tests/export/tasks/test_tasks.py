@@ -121,13 +121,13 @@ def test_maps_of_another_size_are_resized(tmp_path: Path) -> None:
     task = opened(Segmentation(), tmp_path, (1, 2, 4, 4), masks)
     row = np.interp((np.arange(8) + 0.5) / 2 - 0.5, np.arange(4), scores[0, 1, 0])
     counts = task.count([scores], masks)
-    assert counts[:, 1].sum() == 8 * (row > 0).sum()
+    assert counts.pixels[:, 1].sum() == 8 * (row > 0).sum()
     whole = Segmentation()
     manifest = made_manifest((1, 4), (1, 4, 4), dtype="int64", labels=("a", "b"))
     list(whole.open(tmp_path / "d.npz", None, manifest).pairs)
     classes = (scores[:, 1] > 0).astype(np.int64)
     assert np.array_equal(
-        whole.count([classes], masks)[:, 1],
+        whole.count([classes], masks).pixels[:, 1],
         [
             (np.kron(classes[0], np.ones((2, 2))).astype(bool) & (masks[0] == k)).sum()
             for k in (0, 1)
@@ -342,6 +342,40 @@ def test_errors_above_those_of_zeros_are_doubted(tmp_path: Path) -> None:
     assert "larger than if every output were 0" in str(task.doubts(far))
 
 
+@pytest.mark.parametrize(
+    ("to_unit", "said"),
+    [
+        (lambda y: y / 1000, "nearly the output × 1e+03 "),  # m, held against mm
+        (lambda y: y * 1000, "nearly the output × 0.001 "),
+        (lambda y: y - 273, "nearly the output × 1 + 273"),
+        (lambda y: (y - 20) / 5, "nearly the output × 5.01 + 20"),
+        (lambda y: -y, "nearly the output × -1 "),
+    ],
+)
+def test_targets_in_another_unit_are_doubted(to_unit: Any, said: str, tmp_path: Path) -> None:
+    """In a unit a thousand times smaller, the errors are a little below those of zeros."""
+    rng = np.random.default_rng(0)
+    targets = 20 + 5 * rng.standard_normal((30, 4))
+    task = opened(Regression(), tmp_path, (1, 4), targets)
+    near = targets + 0.1 * rng.standard_normal(targets.shape)
+    assert task.doubts(task.count([near], targets)) == []
+    (doubt,) = task.doubts(task.count([to_unit(near)], targets))
+    assert said in str(doubt)
+    assert task.doubts(task.count([to_unit(near)[:1]], targets[:1])) == []
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.3])
+def test_a_poor_regression_leaves_no_doubt(spread: float, tmp_path: Path) -> None:
+    """An untrained network: small numbers that have nothing to do with the targets."""
+    rng = np.random.default_rng(2)
+    warned = 0
+    for _ in range(40):
+        targets = rng.standard_normal((30, 1))
+        task = opened(Regression(), tmp_path, (1, 1), targets)
+        warned += len(task.doubts(task.count([spread * rng.standard_normal((30, 1))], targets)))
+    assert warned <= 8  # beyond two standard errors by chance; without them, in half and more
+
+
 def test_another_order_of_the_classes_is_doubted(tmp_path: Path) -> None:
     """All of one class as another one, in classes and in pixels."""
     truths = np.arange(60) % 3
@@ -357,10 +391,30 @@ def test_another_order_of_the_classes_is_doubted(tmp_path: Path) -> None:
     for _ in range(20):  # a network that guesses
         guesses = rng.standard_normal((60, 3)).astype(np.float32)
         assert task.doubts(task.count([guesses], truths)) == []
-    masks = truths.reshape(1, 6, 10)
+
+
+def test_another_order_of_the_classes_of_pixels(tmp_path: Path) -> None:
+    masks = np.tile((np.arange(60) % 3).reshape(1, 6, 10), (10, 1, 1))
+    maps = np.moveaxis(np.eye(3, dtype=np.float32)[masks], 3, 1)
     task = opened(Segmentation(), tmp_path, (1, 3, 6, 10), masks)
-    maps = right.T.reshape(1, 3, 6, 10)
     assert task.doubts(task.count([maps], masks)) == []
-    assert "what is class 0 is mostly class" in str(
-        task.doubts(task.count([maps[:, [1, 2, 0]]], masks))
-    )
+    other = maps[:, [1, 2, 0]]
+    assert "what is class 0 is mostly class" in str(task.doubts(task.count([other], masks)))
+    few = task.count([other[:3]], masks[:3])
+    assert task.doubts(few) == [], "three images, however many pixels they have"
+    all_of_one = task.count([np.roll(maps, 1, 1)[:, :, :1, :1] + np.zeros_like(maps)], masks)
+    assert task.doubts(all_of_one) == []
+
+
+@pytest.mark.parametrize("right", [0.3, 0.45, 0.5])
+def test_a_poor_network_leaves_no_doubt_of_two_classes(right: float, tmp_path: Path) -> None:
+    """Twenty samples gave one in 7 of these networks the warning."""
+    truths = np.arange(20) % 2
+    task = opened(Classification(), tmp_path, (1, 2), truths)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        predicted = np.where(rng.random(20) < right, truths, 1 - truths)
+        scores = np.eye(2, dtype=np.float32)[predicted]
+        assert task.doubts(task.count([scores], truths)) == []
+    swapped = np.eye(2, dtype=np.float32)[1 - truths]
+    assert "in another order" in str(task.doubts(task.count([swapped], truths)))
