@@ -111,6 +111,6 @@ def order_doubts(found: OtherOrder | None, labels: Sequence[str] | None) -> list
         found,
         lambda index: repr(labels[index]) if labels and index < len(labels) else f"class {index}",
         "number the classes as in training, or name class folders by the labels given at export "
-        "(--labels)",
+        "(--labels); a network without its trained weights (--weights) looks like this, too",
     )
     return [] if doubt is None else [doubt]

@@ -145,7 +145,7 @@ class Detection:
     def doubts(self, counts: Rows) -> list[Notice]:
         """Boxes in another form, and classes in another order, than they are taken in."""
         looked, pairs = counts.arrays[2:]
-        true, strange, outside, *found = looked.sum(0).tolist()
+        true, strange, outside, with_boxes, in_pixels, *found = looked.sum(0).tolist()
         by_form, by_chance = np.split(np.array(found), 2)
         doubts = []
         if not len(counts):
@@ -163,6 +163,16 @@ class Detection:
                     f"of {true} true boxes {found[0]} are found with boxes taken as corners x1, "
                     f"y1, x2, y2 in pixels of the input, and {in_it} if they are {form}",
                     "convert them with --task detection:file.py:decode",
+                )
+            )
+        elif with_boxes and not in_pixels:
+            doubts.append(
+                Notice(
+                    "no number of the network's boxes is above 1, and they are taken for pixels of "
+                    "the input",
+                    "multiply shares by its width and height, with --task "
+                    "detection:file.py:decode; where they are no shares, check that the trained "
+                    "weights were loaded",
                 )
             )
         if strange:
@@ -210,7 +220,9 @@ class Detection:
         )
         strange &= found.scores > 0
         outside = len(true) - _seen(true, self._size)
-        counts = np.array([len(true), strange.sum(), outside, *of_forms, *by_chance], np.int64)
+        in_pixels = bool((found.corners[best] > 1).any())
+        of_boxes = strange.sum(), outside, len(best) > 0, in_pixels
+        counts = np.array([len(true), *of_boxes, *of_forms, *by_chance], np.int64)
         same = overlaps(found.corners[best], true) >= LEAST_OVERLAP
         hit = np.flatnonzero(same.any(0))
         predicted = found.classes[best][same.argmax(0)[hit]] if len(best) else hit

@@ -112,7 +112,7 @@ class Regression:
             Notice(
                 "the errors are larger than if every output were 0",
                 "check that 'y' is in the unit and in the order of the output; where it is, the "
-                "network has not learned to give it",
+                "network has not learned to give it, or its weights were not loaded",
             )
         ]
 

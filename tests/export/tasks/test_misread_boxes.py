@@ -119,6 +119,25 @@ def test_boxes_in_another_form_are_named(tmp_path: Path, change: Any, said: str)
     assert said in doubts
 
 
+def test_shares_are_named_in_a_single_image(tmp_path: Path) -> None:
+    """Three true boxes are too few to say in which form they would be found."""
+    box = {"image_id": 0, "category_id": 18}
+    boxes = [{**box, "bbox": [left, 4, 20, 20]} for left in (5, 30, 55)]
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (80, 80)).save(tmp_path / "images" / "0.png")
+    images = [{"id": 0, "file_name": "0.png", "width": 80, "height": 80}]
+    categories = [{"id": 18, "name": "dog"}]
+    written(tmp_path, {"images": images, "annotations": boxes, "categories": categories})
+    manifest = made_manifest((1, 3, SIZE, SIZE), (1, 2, 6), preprocessing=LETTERBOX)
+    task = Detection()
+    labeled = task.open(tmp_path / "images", tmp_path / "coco.json", manifest)
+    ((_, image),) = labeled.pairs
+    for scale, named in ((1 / SIZE, True), (1.0, False)):
+        rows = np.array([[[*(np.array([3.0, 2, 12, 12]) * scale), 0.5, 0]]], np.float32)
+        said = " ".join(map(str, task.doubts(task.count([rows], [image]))))
+        assert ("no number of the network's boxes is above 1" in said) == named
+
+
 def test_right_boxes_leave_no_doubt(tmp_path: Path) -> None:
     assert doubts_of(tmp_path, KINDS, lambda boxes: boxes) == (pytest.approx(1.0), "")
 
