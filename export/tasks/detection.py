@@ -145,8 +145,7 @@ class Detection:
     def doubts(self, counts: Rows) -> list[Notice]:
         """Boxes in another form, and classes in another order, than they are taken in."""
         looked, pairs = counts.arrays[2:]
-        true, strange, outside, with_boxes, in_pixels, *found = looked.sum(0).tolist()
-        by_form, by_chance = np.split(np.array(found), 2)
+        true, strange, outside, with_boxes, in_pixels, *of_forms = looked.sum(0).tolist()
         doubts = []
         if not len(counts):
             doubts.append(
@@ -155,26 +154,9 @@ class Detection:
                     "check the threshold of scores in the network or in decode",
                 )
             )
-        other = other_form(by_form, by_chance, true)
-        if other is not None:
-            form, in_it = other
-            doubts.append(
-                Notice(
-                    f"of {true} true boxes {found[0]} are found with boxes taken as corners x1, "
-                    f"y1, x2, y2 in pixels of the input, and {in_it} if they are {form}",
-                    "convert them with --task detection:file.py:decode",
-                )
-            )
-        elif with_boxes and not in_pixels:
-            doubts.append(
-                Notice(
-                    "no number of the network's boxes is above 1, and they are taken for pixels of "
-                    "the input",
-                    "multiply shares by its width and height, with --task "
-                    "detection:file.py:decode; where they are no shares, check that the trained "
-                    "weights were loaded",
-                )
-            )
+        form = _doubt_of_form(np.array(of_forms), true, with_boxes > 0 and not in_pixels)
+        if form is not None:
+            doubts.append(form)
         if strange:
             doubts.append(
                 Notice(
@@ -220,8 +202,8 @@ class Detection:
         )
         strange &= found.scores > 0
         outside = len(true) - _seen(true, self._size)
-        in_pixels = bool((found.corners[best] > 1).any())
-        of_boxes = strange.sum(), outside, len(best) > 0, in_pixels
+        real = found.corners[found.scores > 0]  # and what only fills up
+        of_boxes = strange.sum(), outside, len(real) > 0, (real > 1).any()
         counts = np.array([len(true), *of_boxes, *of_forms, *by_chance], np.int64)
         same = overlaps(found.corners[best], true) >= LEAST_OVERLAP
         hit = np.flatnonzero(same.any(0))
@@ -326,6 +308,33 @@ def _numbers(
         )
         return by_place, len(by_place)
     return numbers, len(labels)
+
+
+def _doubt_of_form(of_forms: npt.NDArray[np.int64], true: int, only_shares: bool) -> Notice | None:
+    """What to say of boxes that seem to be in another form than they are taken in.
+
+    Args:
+        of_forms: How many true boxes were found in each form, and then how many of other images.
+        true: How many true boxes there are.
+        only_shares: Whether no number of the boxes is above 1.
+    """
+    found, by_chance = np.split(of_forms, 2)
+    other = other_form(found, by_chance, true)
+    if other is not None:
+        form, in_it = other
+        return Notice(
+            f"of {true} true boxes {found[0]} are found with boxes taken as corners x1, y1, x2, "
+            f"y2 in pixels of the input, and {in_it} if they are {form}",
+            "convert them with --task detection:file.py:decode",
+        )
+    if only_shares:
+        return Notice(
+            "no number of the network's boxes is above 1, and they are taken for pixels of the "
+            "input",
+            "multiply shares by its width and height, with --task detection:file.py:decode; where "
+            "they are no shares, check that the trained weights were loaded",
+        )
+    return None
 
 
 def _seen(true: npt.NDArray[np.float64], size: tuple[int, int]) -> int:

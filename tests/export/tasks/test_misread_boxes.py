@@ -132,8 +132,8 @@ def test_shares_are_named_in_a_single_image(tmp_path: Path) -> None:
     task = Detection()
     labeled = task.open(tmp_path / "images", tmp_path / "coco.json", manifest)
     ((_, image),) = labeled.pairs
-    for scale, named in ((1 / SIZE, True), (1.0, False)):
-        rows = np.array([[[*(np.array([3.0, 2, 12, 12]) * scale), 0.5, 0]]], np.float32)
+    for scale, score, named in ((1 / SIZE, 0.5, True), (1.0, 0.5, False), (0.0, 0.0, False)):
+        rows = np.array([[[*(np.array([3.0, 2, 12, 12]) * scale), score, 0]]], np.float32)
         said = " ".join(map(str, task.doubts(task.count([rows], [image]))))
         assert ("no number of the network's boxes is above 1" in said) == named
 
