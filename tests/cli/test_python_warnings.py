@@ -21,6 +21,7 @@ def test_only_those_of_the_users_code(
     monkeypatch.setattr(sys, "warnoptions", options)
     mine = logging.getLogger("edgeconv")
     monkeypatch.setattr(mine, "propagate", True)
+    monkeypatch.setattr(mine, "handlers", [])  # what a command of another test left there
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING, "edgeconv"):
         warnings.simplefilter("always")
         before = warnings.showwarning
