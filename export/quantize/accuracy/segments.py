@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, clamp_bounds
 from edgeconv.export.quantize.integer_forms import fused_output
-from edgeconv.export.quantize.layers import Layer, is_weighted
+from edgeconv.export.quantize.layers import Layer, constant, is_weighted
 from edgeconv.export.traits import Trait, operators
 
 _HOMOGENEOUS = operators(Trait.HOMOGENEOUS)
@@ -72,6 +72,7 @@ class _Flood:
         self._between: list[ir.Node] = []
         self._gates: list[ir.Value] = []
         self._bound = np.inf
+        self._stretched = False
 
     def from_(self, producer: ir.Node) -> Segment | None:
         """The segment that a layer makes channels of; None if they cannot be rescaled."""
@@ -99,6 +100,8 @@ class _Flood:
                     return None
         if not self._consumers or any(gate in seen for gate in self._gates):
             return None
+        if self._bound < np.inf and self._stretched:
+            return None
         return Segment(
             tuple(self.producers),
             tuple(self._consumers),
@@ -113,17 +116,19 @@ class _Flood:
             return None
         inputs = [value for value in node.inputs if value is not None]
         if node.op_type in _HOMOGENEOUS and _keeps_channels(node):
-            if node.op_type == "Clip" and (bounds := clamp_bounds(node)) is not None:
-                low, high = bounds
-                if low not in (0.0, -np.inf):
+            if node.op_type == "Clip":
+                low, high = clamp_bounds(node) or (np.nan, np.nan)
+                if low not in (0.0, -np.inf) or not high > 0:
                     return None
                 self._bound = min(self._bound, high)
+            self._stretched |= _steepest(node) > 1
             carried = inputs[:1]
-        elif node.op_type in _SUMS and all(_has_channels_of(node, value) for value in inputs):
+        elif node.op_type in _SUMS and all(_is_aligned(node, value) for value in inputs):
             carried = inputs
         elif node.op_type == "Mul" and (one := _multiplied(node)) is not None:
             carried = [one]
-            self._gates += [value for value in inputs if value is not one]
+            place = inputs.index(one)  # a square is its own gate
+            self._gates += [*inputs[:place], *inputs[place + 1 :]]
         else:
             return None
         if node not in self._between:
@@ -160,6 +165,19 @@ def _keeps_channels(node: ir.Node) -> bool:
     return x is not None and _has_channels_of(node, x)
 
 
+def _steepest(node: ir.Node) -> float:
+    """By how much a homogeneous operator at most enlarges a magnitude.
+
+    Its result is not observed. Behind more than 1 it may reach the bound of a Clip where what was
+    observed does not.
+    """
+    if node.op_type == "LeakyRelu":
+        return abs(node.attributes.get_float("alpha", 0.01))
+    if node.op_type == "PRelu":
+        return float(np.abs(constant(node, 1)).max(initial=0.0))
+    return 1.0
+
+
 def _has_channels_of(node: ir.Node, value: ir.Value) -> bool:
     """Whether an input that the network computes has the batch and channels of the result."""
     result = node.outputs[0]
@@ -168,13 +186,22 @@ def _has_channels_of(node: ir.Node, value: ir.Value) -> bool:
     return list(value.shape)[:2] == list(result.shape)[:2]
 
 
+def _is_aligned(node: ir.Node, value: ir.Value) -> bool:
+    """Whether the channels of an operand meet those of the result.
+
+    An operand of fewer dimensions is aligned at the last one.
+    """
+    same_rank = len(value.shape or ()) == len(node.outputs[0].shape or ())
+    return same_rank and _has_channels_of(node, value)
+
+
 def _multiplied(node: ir.Node) -> ir.Value | None:
     """The factor of a Mul whose channels are those of the result; the other one is its gate."""
     for value in node.inputs:
-        if value is None or not _has_channels_of(node, value):
+        if value is None or not _is_aligned(node, value):
             continue
         producer = value.producer()
-        if producer is None or len(value.shape or ()) != len(node.outputs[0].shape or ()):
+        if producer is None:
             continue
         if _makes_channels(producer) or producer.op_type in _HOMOGENEOUS | _SUMS | {"Mul"}:
             return value
