@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Sample
@@ -167,8 +167,8 @@ class Between(nn.Module):
     "between",
     [
         lambda y: y * y,
-        lambda y: torch.clamp(F.leaky_relu(y, -8.0), 0, 6),
-        lambda y: torch.clamp(F.prelu(y, torch.linspace(-9, 9, 8)), 0, 6),
+        lambda y: torch.clamp(functional.leaky_relu(y, -8.0), 0, 6),
+        lambda y: torch.clamp(functional.prelu(y, torch.linspace(-9, 9, 8)), 0, 6),
         lambda y: torch.clamp(y, max=-0.25),
         lambda y: torch.clamp(y, max=0.0),
     ],
