@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ class Segment:
             [N, C, …]. The first is that of the first producer.
         between: The operators from the producers to the consumers.
         bound: The upper bound of a Clip (ReLU6) among them; infinity without one.
+        gated: The product of each of the values that nothing but a gate reads.
     """
 
     producers: tuple[Layer, ...]
@@ -37,6 +38,7 @@ class Segment:
     values: tuple[ir.Value, ...]
     between: tuple[ir.Node, ...]
     bound: float
+    gated: Mapping[ir.Value, ir.Value]
 
     @property
     def carriers(self) -> frozenset[str]:
@@ -71,6 +73,7 @@ class _Flood:
         self._consumers: list[Layer] = []
         self._between: list[ir.Node] = []
         self._gates: list[ir.Value] = []
+        self._gated: dict[ir.Value, ir.Value] = {}
         self._bound = np.inf
         self._stretched = False
 
@@ -108,6 +111,7 @@ class _Flood:
             tuple(dict.fromkeys(self._values())),
             tuple(self._between),
             self._bound,
+            self._gated,
         )
 
     def _through(self, node: ir.Node) -> list[ir.Value] | None:
@@ -129,6 +133,8 @@ class _Flood:
             carried = [one]
             place = inputs.index(one)  # a square is its own gate
             self._gates += [*inputs[:place], *inputs[place + 1 :]]
+            if len(one.uses()) == 1:
+                self._gated[one] = fused_output(node.outputs[0])
         else:
             return None
         if node not in self._between:

@@ -219,6 +219,23 @@ def test_a_function_that_is_not_homogeneous_ends_a_segment() -> None:
     assert [layer.node.op_type for layer in segment.consumers] == ["Conv", "ConvTranspose"]
 
 
+def test_noise_before_a_gate_counts_as_far_as_the_gate_passes_it_on() -> None:
+    """One set of factors cannot even out channels on both sides of a gate that scales them."""
+    gate = torch.logspace(-2, 2, 8).view(1, 8, 1, 1)
+    network = randomize_(Between(lambda y: torch.relu(y) * gate), shape=SHAPE)
+    captured = capture_module(network.eval(), samples(1)[0], ["output"], 20)
+    model = prepare(optimize(captured))
+    changed = model.clone()
+    segments = find_segments(changed.graph)
+    names = sorted({name for segment in segments for name in segment.carriers})
+    equalize_sums(segments, observe_channels(model, names, samples(32)))
+    judge, plain = Judge.on(model, samples(64)[32:]), QuantizeOptions(effort=0)
+    before, after = (
+        judge.sqnr_db(quantize(graph, samples(32), plain).model) for graph in (model, changed)
+    )
+    assert after > before - 1
+
+
 def test_a_residual_stream_survives_rescaled_channels() -> None:
     """A thousandth of the range of another channel is less than a step of 8 bits."""
     network = Residual(nn.ReLU())
