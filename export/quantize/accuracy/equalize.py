@@ -119,13 +119,17 @@ def _reach(segment: Segment, statistics: Mapping[str, ChannelStatistics]) -> Flo
 def _share_passed(
     segment: Segment, value: ir.Value, statistics: Mapping[str, ChannelStatistics]
 ) -> Float64:
-    """How much of the power of each channel of a value, and of its noise, gates pass on: [C]."""
+    """How much of the power of each channel of a value, and of its noise, gates pass on: [C].
+
+    All of it where a gate was never seen open: a channel before it is not dead.
+    """
     before = statistics[str(value.name)].mean_square
     share = np.ones_like(before)
     while value in segment.gated:
         value = segment.gated[value]
         after = statistics[str(value.name)].mean_square
-        share *= np.divide(after, before, out=np.ones_like(before), where=before > 0)
+        open_ = (before > 0) & (after > 0)
+        share *= np.divide(after, before, out=np.ones_like(before), where=open_)
         before = after
     return share
 
