@@ -64,9 +64,10 @@ class Escalated:
             EdgeconvError: No attempt met the budget.
         """
         if self.bundle is None:
+            count = len(self.attempts)
+            who = "the only attempt misses" if count == 1 else f"none of {count} attempts meets"
             raise EdgeconvError(
-                f"none of {len(self.attempts)} attempts meets the budget ({self._reached()}), and "
-                "nothing was written",
+                f"{who} the budget ({self._reached()}), and nothing was written",
                 hint="calibrate with more or better data, or allow more loss, size or time"
                 if self.front
                 else "calibrate with more or better data, add --search, which tries precisions by "

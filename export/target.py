@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeconv.bundle import Format, Precision, Target
 from edgeconv.errors import Notice, UnsupportedOperator, UsageError
+from edgeconv.export.file_stem import file_stem
 from edgeconv.export.inspect.runtimes import (
     INT8_BY_OWN_KERNELS,
     highest_opset,
@@ -25,7 +26,7 @@ from edgeconv.export.inspect.runtimes import (
 )
 from edgeconv.export.opset import DEFAULT_OPSET, INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize_options import QuantizeOptions
-from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
+from edgeconv.export.request import ExportRequest, ResolvedRequest
 
 logger = logging.getLogger(__name__)
 

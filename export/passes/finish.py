@@ -29,18 +29,21 @@ class NameNodes(ir.passes.InPlacePass):
 
 
 class PartBodyOutputs(ir.passes.InPlacePass):
-    """Gives an output of a body that another output is, too, a value of its own.
+    """Gives each output of a body a value of its own.
 
-    ONNX Runtime 1.31 computes wrong numbers for a Scan whose body gives one value twice.
+    ONNX Runtime 1.31 computes wrong numbers for a Scan whose body gives one value twice, and a body
+    must not give what the graph around it computes, which is left of an Identity in a branch.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Put an Identity in front of each output but the first that is the same value."""
+        """Put an Identity in front of outputs that are an earlier one, or are of another graph."""
         modified = False
         for graph in model.graphs():
             seen: set[ir.Value | None] = set()
             for index, value in enumerate(graph.outputs):
-                if value in seen and graph is not model.graph:
+                producer = value.producer()  # `value.graph` is the body that gives it
+                outside = producer is not None and producer.graph is not graph
+                if (value in seen or outside) and graph is not model.graph:
                     node = ir.node("Identity", [value])
                     graph.append(node)
                     describe(node.outputs[0], value)

@@ -16,9 +16,11 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export import export
+from edgeconv.export import QuantizeOptions, export
+from edgeconv.export.accuracy_budget import Escalated
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
+from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt
 from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.staging import staged
 from support.command_line import as_printed
@@ -100,6 +102,13 @@ def test_a_loss_relative_to_no_error_is_refused(folder: Path, tmp_path: Path) ->
     with pytest.raises(UsageError, match=r"RMSE of the float32 file is .* no loss is a share of"):
         invoke(folder, tmp_path / "out", "--accuracy-budget", "1%", *labeled)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_single_attempt_is_called_one() -> None:
+    figures = Assessment(30.0, None, 1000, None)
+    attempt = Attempt("as asked", QuantizeOptions(), figures, met=False)
+    with pytest.raises(EdgeconvError, match=r"^the only attempt misses the budget \(the best"):
+        Escalated((attempt,), None).met()
 
 
 def test_nothing_is_written_when_nothing_meets_the_budget(

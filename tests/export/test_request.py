@@ -17,7 +17,8 @@ from edgeconv.export import (
     QuantizeOptions,
     RangeMethod,
 )
-from edgeconv.export.request import ExportRequest, file_stem
+from edgeconv.export.file_stem import file_stem
+from edgeconv.export.request import ExportRequest
 from edgeconv.export.target import resolve_request
 
 FLOAT, INT8, INT16 = Precision.FLOAT32, Precision.INT8, Precision.INT16X8

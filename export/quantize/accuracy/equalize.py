@@ -14,9 +14,10 @@ to the stream, and multiplied back in all that read it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
+import onnx_ir as ir
 
 from edgeconv.export.quantize.accuracy.segments import Segment
 from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics, Float64
@@ -76,16 +77,16 @@ def _equalize(segments: list[Segment], statistics: dict[str, ChannelStatistics])
 def _choose(segment: Segment, statistics: Mapping[str, ChannelStatistics]) -> Float64 | None:
     """Choose the factors that divide the producers' channels; None to change none."""
     observed = [statistics[str(value.name)] for value in segment.values]
-    reach = _reach(segment.producers, observed)
+    reach = _reach(segment, statistics)
     if not reach.any():
         return None
     columns = [_column_reach(layer) for layer in segment.consumers]
     column = np.max([each / (each.max() or 1.0) for each in columns], axis=0)
     if segment.bound < np.inf:
-        # A channel that does not reach the bound may grow towards it.
+        # A channel that does not reach the bound, before gates or behind, may grow towards it.
         high = np.max([each.high for each in observed], axis=0)
         reached = high >= _REACHED * segment.bound
-        share = np.where(reach > 0, np.minimum(reach / segment.bound, 1.0), 1.0)
+        share = np.where(reach > 0, np.minimum(np.maximum(reach, high) / segment.bound, 1.0), 1.0)
         factors = np.where(reached, 1.0, share**_EXPONENT)
     else:
         factors = _factors(reach, column)
@@ -94,22 +95,43 @@ def _choose(segment: Segment, statistics: Mapping[str, ChannelStatistics]) -> Fl
     return factors if expected_noise(segment, statistics, factors) < without else None
 
 
-def _reach(producers: Iterable[Layer], observed: Iterable[ChannelStatistics]) -> Float64:
+def _reach(segment: Segment, statistics: Mapping[str, ChannelStatistics]) -> Float64:
     """The greatest magnitude of each channel, with a floor for channels with hardly a value.
 
     Of several activations it is the root of the squares' sum, because the one with the widest range
-    has the most noise. It is zero for a channel whose weights are zero and that was never seen to
-    differ from zero.
+    has the most noise; behind a gate it counts as the product that it becomes. It is zero for a
+    channel whose weights are zero and that was never seen to differ from zero.
     """
-    reach = np.sqrt(np.sum([_expected_reach(each) ** 2 for each in observed], axis=0))
+    shares = [_share_passed(segment, value, statistics) for value in segment.values]
+    squares = [_expected_reach(statistics[str(value.name)]) ** 2 for value in segment.values]
+    reach = np.sqrt(np.einsum("vc,vc->c", shares, squares))
     norms = [
-        np.square(each.weight, dtype=np.float64).sum(axis=(2, 3)).ravel() for each in producers
+        np.square(each.weight, dtype=np.float64).sum(axis=(2, 3)).ravel()
+        for each in segment.producers
     ]
-    norm = np.sqrt(np.sum(norms, axis=0))
+    norm = np.sqrt(np.einsum("pc,pc->c", shares[: len(norms)], norms))
     alive = (norm > 0) & (reach > 0)
     usual = float(np.median(reach[alive] / norm[alive])) if alive.any() else 0.0
     floored: Float64 = np.maximum(reach, _LEAST_SHARE * usual * norm)
     return floored
+
+
+def _share_passed(
+    segment: Segment, value: ir.Value, statistics: Mapping[str, ChannelStatistics]
+) -> Float64:
+    """How much of the power of each channel of a value, and of its noise, gates pass on: [C].
+
+    All of it where a gate was never seen open: a channel before it is not dead.
+    """
+    before = statistics[str(value.name)].mean_square
+    share = np.ones_like(before)
+    while value in segment.gated:
+        value = segment.gated[value]
+        after = statistics[str(value.name)].mean_square
+        open_ = (before > 0) & (after > 0)
+        share *= np.divide(after, before, out=np.ones_like(before), where=open_)
+        before = after
+    return share
 
 
 def _expected_reach(observed: ChannelStatistics) -> Float64:
@@ -155,7 +177,13 @@ def expected_noise(
         factors: The factors that divide their channels, [C].
     """
     observed = [statistics[str(value.name)] for value in segment.values]
-    step_square = sum(_step(each.divided(factors)) ** 2 for each in observed)
+    step_square = np.sum(
+        [
+            _share_passed(segment, value, statistics) * _step(each.divided(factors)) ** 2
+            for value, each in zip(segment.values, observed, strict=True)
+        ],
+        axis=0,
+    )
     ratios = []
     for layer in segment.consumers:
         weight = layer.weight.astype(np.float64)
@@ -165,7 +193,8 @@ def expected_noise(
         mean_square = read.mean_square.reshape(shape)[..., 0]
         factor = factors.reshape(shape)
         signal = (power * mean_square).sum(axis=2)
-        activation = (power * factor[..., 0] ** 2).sum(axis=2) * step_square / 12
+        steps = step_square.reshape(shape)[..., 0]
+        activation = (power * factor[..., 0] ** 2 * steps).sum(axis=2) / 12
         weight_step = np.abs(weight * factor).max(axis=(2, 3)) / 127
         inputs = (mean_square / factor[..., 0] ** 2).sum(axis=2) * weight.shape[3]
         noise = activation + inputs * weight_step**2 / 12

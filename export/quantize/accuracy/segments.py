@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, clamp_bounds
 from edgeconv.export.quantize.integer_forms import fused_output
-from edgeconv.export.quantize.layers import Layer, is_weighted
+from edgeconv.export.quantize.layers import Layer, constant, is_weighted
 from edgeconv.export.traits import Trait, operators
 
 _HOMOGENEOUS = operators(Trait.HOMOGENEOUS)
@@ -30,6 +30,7 @@ class Segment:
             [N, C, …]. The first is that of the first producer.
         between: The operators from the producers to the consumers.
         bound: The upper bound of a Clip (ReLU6) among them; infinity without one.
+        gated: The product of each of the values that nothing but a gate reads.
     """
 
     producers: tuple[Layer, ...]
@@ -37,6 +38,7 @@ class Segment:
     values: tuple[ir.Value, ...]
     between: tuple[ir.Node, ...]
     bound: float
+    gated: Mapping[ir.Value, ir.Value]
 
     @property
     def carriers(self) -> frozenset[str]:
@@ -71,7 +73,9 @@ class _Flood:
         self._consumers: list[Layer] = []
         self._between: list[ir.Node] = []
         self._gates: list[ir.Value] = []
+        self._gated: dict[ir.Value, ir.Value] = {}
         self._bound = np.inf
+        self._stretched = False
 
     def from_(self, producer: ir.Node) -> Segment | None:
         """The segment that a layer makes channels of; None if they cannot be rescaled."""
@@ -99,12 +103,15 @@ class _Flood:
                     return None
         if not self._consumers or any(gate in seen for gate in self._gates):
             return None
+        if self._bound < np.inf and self._stretched:
+            return None
         return Segment(
             tuple(self.producers),
             tuple(self._consumers),
             tuple(dict.fromkeys(self._values())),
             tuple(self._between),
             self._bound,
+            self._gated,
         )
 
     def _through(self, node: ir.Node) -> list[ir.Value] | None:
@@ -113,17 +120,21 @@ class _Flood:
             return None
         inputs = [value for value in node.inputs if value is not None]
         if node.op_type in _HOMOGENEOUS and _keeps_channels(node):
-            if node.op_type == "Clip" and (bounds := clamp_bounds(node)) is not None:
-                low, high = bounds
-                if low not in (0.0, -np.inf):
+            if node.op_type == "Clip":
+                low, high = clamp_bounds(node) or (np.nan, np.nan)
+                if low not in (0.0, -np.inf) or not high > 0:
                     return None
                 self._bound = min(self._bound, high)
+            self._stretched |= _steepest(node) > 1
             carried = inputs[:1]
-        elif node.op_type in _SUMS and all(_has_channels_of(node, value) for value in inputs):
+        elif node.op_type in _SUMS and all(_is_aligned(node, value) for value in inputs):
             carried = inputs
         elif node.op_type == "Mul" and (one := _multiplied(node)) is not None:
             carried = [one]
-            self._gates += [value for value in inputs if value is not one]
+            place = inputs.index(one)  # a square is its own gate
+            self._gates += [*inputs[:place], *inputs[place + 1 :]]
+            if len(one.uses()) == 1:
+                self._gated[one] = fused_output(node.outputs[0])
         else:
             return None
         if node not in self._between:
@@ -160,6 +171,19 @@ def _keeps_channels(node: ir.Node) -> bool:
     return x is not None and _has_channels_of(node, x)
 
 
+def _steepest(node: ir.Node) -> float:
+    """By how much a homogeneous operator at most enlarges a magnitude.
+
+    Its result is not observed. Behind more than 1 it may reach the bound of a Clip where what was
+    observed does not.
+    """
+    if node.op_type == "LeakyRelu":
+        return abs(node.attributes.get_float("alpha", 0.01))
+    if node.op_type == "PRelu":
+        return float(np.abs(constant(node, 1)).max(initial=0.0))
+    return 1.0
+
+
 def _has_channels_of(node: ir.Node, value: ir.Value) -> bool:
     """Whether an input that the network computes has the batch and channels of the result."""
     result = node.outputs[0]
@@ -168,13 +192,22 @@ def _has_channels_of(node: ir.Node, value: ir.Value) -> bool:
     return list(value.shape)[:2] == list(result.shape)[:2]
 
 
+def _is_aligned(node: ir.Node, value: ir.Value) -> bool:
+    """Whether the channels of an operand meet those of the result.
+
+    An operand of fewer dimensions is aligned at the last one.
+    """
+    same_rank = len(value.shape or ()) == len(node.outputs[0].shape or ())
+    return same_rank and _has_channels_of(node, value)
+
+
 def _multiplied(node: ir.Node) -> ir.Value | None:
     """The factor of a Mul whose channels are those of the result; the other one is its gate."""
     for value in node.inputs:
-        if value is None or not _has_channels_of(node, value):
+        if value is None or not _is_aligned(node, value):
             continue
         producer = value.producer()
-        if producer is None or len(value.shape or ()) != len(node.outputs[0].shape or ()):
+        if producer is None:
             continue
         if _makes_channels(producer) or producer.op_type in _HOMOGENEOUS | _SUMS | {"Mul"}:
             return value

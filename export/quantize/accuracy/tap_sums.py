@@ -7,6 +7,7 @@ number of positions. They cost as much as a convolution with a single output cha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,12 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.quantize.layers import constant
+
+Rows = npt.NDArray[np.int64]
+
+# Elements of a matrix of what is read. Those of images have a few thousand. That of a second of
+# sound and a window of 400 samples would have 6 million, and be part of the graph.
+_LARGEST_MATRIX = 2**16
 
 
 class TapSums:
@@ -48,12 +55,41 @@ class TapSums:
         order = [0, 1, len(axes) + 1, *range(2, len(axes) + 1)]
         for axis in reversed(axes):
             name = f"{self._x.name}/taps"
-            reads = self._editor.constant(f"{name}/reads", axis.reads().astype(np.float32))
+            value, rows = self._folded(reader, name, value, len(axes) + 2, axis)
+            reads = self._editor.constant(f"{name}/reads", axis.reads(rows).astype(np.float32))
             value = self._node(reader, name, ir.node("MatMul", [value, reads]))
             if len(axes) > 1:
                 turned = ir.node("Transpose", [value], attributes={"perm": order})
                 value = self._node(reader, name, turned)
         return str(value.name)
+
+    def _folded(
+        self, reader: ir.Node, name: str, value: ir.Value, rank: int, axis: Axis
+    ) -> tuple[ir.Value, Rows]:
+        """Add up what all taps read alike, where the last axis is long for its matrix.
+
+        Returns:
+            What is left of ``value``, and for each place of its last axis one that is read as it.
+        """
+        first, end = axis.periodic()
+        rows = np.arange(axis.size)
+        if axis.size * axis.taps <= _LARGEST_MATRIX or end - first <= axis.period:
+            return value, rows
+        bounds = [self._editor.constant(f"{name}/bound", np.array([at])) for at in (0, first, end)]
+        bounds.append(self._editor.constant(f"{name}/bound", np.array([axis.size])))
+        last = self._editor.constant(f"{name}/last", np.array([-1]))
+        before, between, after = (
+            self._node(reader, name, ir.node("Slice", [value, start, stop, last]))
+            for start, stop in pairwise(bounds)
+        )
+        shape = np.array([*(0 for _ in range(rank - 1)), -1, axis.period])
+        to_periods = [between, self._editor.constant(f"{name}/periods", shape)]
+        periods = self._node(reader, name, ir.node("Reshape", to_periods))
+        but_last = self._editor.constant(f"{name}/but_last", np.array([-2]))
+        summed = ir.node("ReduceSum", [periods, but_last], attributes={"keepdims": 0})
+        parts = [before, self._node(reader, name, summed), after]
+        joined = self._node(reader, name, ir.node("Concat", parts, attributes={"axis": -1}))
+        return joined, np.concatenate([rows[: first + axis.period], rows[end:]])
 
     def _node(self, reader: ir.Node, name: str, node: ir.Node) -> ir.Value:
         node.outputs[0].name = self._editor.free_name(name)
@@ -83,12 +119,34 @@ class Axis:
     before: int
     transposed: bool
 
-    def reads(self) -> npt.NDArray[np.bool_]:
+    @property
+    def period(self) -> int:
+        """After how many inputs the same elements of the kernel meet them again."""
+        return 1 if self.transposed else self.stride
+
+    def periodic(self) -> tuple[int, int]:
+        """Where inputs lie that meet all elements of the kernel that their place allows.
+
+        Returns:
+            The first of them, and the end of them, so many whole periods behind.
+        """
+        least, most = -self.before, (self.taps - 1) * self.dilation - self.before
+        if self.transposed:
+            first, end = -(least // self.stride), -(-(self.positions - most) // self.stride)
+        else:
+            first, end = most, self.positions * self.stride + least
+        first, end = max(first, 0), min(end, self.size)
+        return first, end - max(end - first, 0) % self.period
+
+    def reads(self, rows: Rows | None = None) -> npt.NDArray[np.bool_]:
         """Whether a position reads (or writes) an input by an element of the kernel: [size, taps].
 
         No two positions read the same input by the same element.
+
+        Args:
+            rows: The inputs, all of them by default.
         """
-        at = np.arange(self.size)[:, None]
+        at = (np.arange(self.size) if rows is None else rows)[:, None]
         offset = np.arange(self.taps) * self.dilation - self.before
         if self.transposed:
             position = at * self.stride + offset

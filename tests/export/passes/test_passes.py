@@ -120,3 +120,23 @@ def test_a_body_that_gives_one_value_twice_computes_the_same() -> None:
     found = run_onnx(optimize(model), x)
     np.testing.assert_allclose(found["y"], np.cumsum(x, 0), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(found["last"], found["y"][-1])
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_a_branch_that_gives_what_the_graph_around_it_computes(negative: bool) -> None:
+    """Without the Identity it gives a value that ONNX Runtime does not find in the branch."""
+    model = ir.from_onnx_text(
+        """<ir_version: 9, opset_import: ["" : 20]>
+        g (float[3] x) => (float[3] y) <float zero = {0}> {
+            a = Tanh(x)
+            sum = ReduceSum <keepdims = 0> (a)
+            positive = Greater(sum, zero)
+            y = If (positive) <
+                then_branch = yes () => (float[3] same) { same = Identity(a) },
+                else_branch = no () => (float[3] other) { other = Neg(a) }
+            >
+        }"""
+    )
+    x = np.float32([0.5, 1, 2]) * np.float32(-1 if negative else 1)
+    found = run_onnx(optimize(model), x)
+    np.testing.assert_allclose(found["y"], np.abs(np.tanh(x)), rtol=1e-6)

@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from edgeconv.export.graph_edit import GraphEditor, constant_array
+from edgeconv.export.quantize.accuracy import tap_sums
 from edgeconv.export.quantize.accuracy.bias_correction import sample_errors
+from edgeconv.export.quantize.accuracy.tap_sums import TapSums
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.weights import round_to_nearest
 from edgeconv.export.runtimes import open_session
@@ -107,12 +110,32 @@ def convolutions(draw: st.DrawFn) -> onnx.ModelProto:
     return layer(kind, sizes, weight, batch, group=groups, **attributes)
 
 
-@settings(deadline=None, max_examples=60)
-@given(convolutions(), st.integers(0, 9))
-def test_the_mean_error_of_a_convolution(model: onnx.ModelProto, seed: int) -> None:
+@settings(deadline=None, max_examples=80)
+@given(convolutions(), st.integers(0, 9), st.booleans())
+def test_the_mean_error_of_a_convolution(model: onnx.ModelProto, seed: int, long: bool) -> None:
     y = model.graph.output[0].type.tensor_type.shape.dim
     if math.prod(side.dim_value for side in y):  # a transposed one may be cut to nothing
-        check(model, seed)
+        with pytest.MonkeyPatch.context() as patch:
+            if long:
+                patch.setattr(tap_sums, "_LARGEST_MATRIX", 0)
+            check(model, seed)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_long_signal_adds_no_large_matrix_to_the_graph(transposed: bool) -> None:
+    """Ten seconds of sound read by windows of 400 samples would be 256 MB."""
+    weight = np.random.default_rng(0).normal(size=(1, 2, 400)).astype(np.float32)
+    if transposed:
+        model = layer("ConvTranspose", (1000,), weight, strides=[160])
+    else:
+        model = layer("Conv", (160_000,), weight.swapaxes(0, 1), strides=[160], pads=[200, 199])
+    graph = ir.from_proto(model).graph
+    x = graph.node(0).inputs[0]
+    assert x is not None
+    TapSums(GraphEditor(graph), x).of(graph.node(0))
+    held = [constant_array(value) for value in graph.initializers.values()]
+    assert sum(array.nbytes for array in held) < 4e6
+    check(model, 1)
 
 
 @pytest.mark.parametrize("transposed", [0, 1])

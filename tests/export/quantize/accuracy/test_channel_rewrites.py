@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Sample
@@ -126,22 +129,71 @@ NETWORKS: dict[str, nn.Module] = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_float_network_computes_the_same(name: str) -> None:
-    model = graph_of(NETWORKS[name])
+def rescaled_as_it_was(model: ir.Model, shape: tuple[int, ...] = SHAPE) -> int:
+    """Rescale channels, compare the network with what it was, and return how many segments
+    changed."""
     changed = model.clone()
     segments = find_segments(changed.graph)
-    assert segments
     names = sorted({name for segment in segments for name in segment.carriers})
-    statistics = observe_channels(model, names, samples(8))
+    statistics = observe_channels(model, names, samples(8, shape)) if names else {}
     changed_by = [rescale(segments, statistics) for rescale in (absorb, equalize, equalize_sums)]
-    assert sum(changed_by) > 0
     # On the samples that it saw; float32 rounds at 2^-24, a hundred operations lose two digits.
-    for sample in samples(8):
+    for sample in samples(8, shape):
         (expected,), (got,) = (
             IntermediateOutputs(graph, ["output"]).run(sample) for graph in (model, changed)
         )
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    return sum(changed_by)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_float_network_computes_the_same(name: str) -> None:
+    assert rescaled_as_it_was(graph_of(NETWORKS[name])) > 0
+
+
+class Between(nn.Module):
+    """What happens between two layers."""
+
+    def __init__(self, between: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.between = between
+        self.stem, self.head = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.between(self.stem(x)))
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda y: y * y,
+        lambda y: torch.clamp(functional.leaky_relu(y, -8.0), 0, 6),
+        lambda y: torch.clamp(functional.prelu(y, torch.linspace(-9, 9, 8)), 0, 6),
+        lambda y: torch.clamp(y, max=-0.25),
+        lambda y: torch.clamp(y, max=0.0),
+    ],
+    ids=["a square", "a steep LeakyReLU", "a steep PReLU", "a bound below 0", "a bound of 0"],
+)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_what_is_no_scale_of_channels_stays(
+    between: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    assert rescaled_as_it_was(graph_of(Between(between))) == 0
+
+
+def test_a_vector_that_is_added_along_the_last_dimension_shares_no_channels() -> None:
+    """Of fewer dimensions, it has the sizes of batch and channels all the same."""
+
+    class Added(Between):
+        def __init__(self) -> None:
+            super().__init__(lambda y: y)
+            self.vector = nn.Linear(4, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.stem(x) + self.vector(x.mean((2, 3))))
+
+    shape = (4, 3, 8)
+    assert rescaled_as_it_was(graph_of(Added(), shape), shape) == 0
 
 
 def test_a_residual_sum_is_one_segment() -> None:
@@ -165,6 +217,23 @@ def test_a_function_that_is_not_homogeneous_ends_a_segment() -> None:
     (segment,) = find_segments(graph_of(NETWORKS["fork"]).graph)[:1]
     # The stem alone, with both of its readers.
     assert [layer.node.op_type for layer in segment.consumers] == ["Conv", "ConvTranspose"]
+
+
+def test_noise_before_a_gate_counts_as_far_as_the_gate_passes_it_on() -> None:
+    """One set of factors cannot even out channels on both sides of a gate that scales them."""
+    gate = torch.logspace(-2, 2, 8).view(1, 8, 1, 1)
+    network = randomize_(Between(lambda y: torch.relu(y) * gate), shape=SHAPE)
+    captured = capture_module(network.eval(), samples(1)[0], ["output"], 20)
+    model = prepare(optimize(captured))
+    changed = model.clone()
+    segments = find_segments(changed.graph)
+    names = sorted({name for segment in segments for name in segment.carriers})
+    equalize_sums(segments, observe_channels(model, names, samples(32)))
+    judge, plain = Judge.on(model, samples(64)[32:]), QuantizeOptions(effort=0)
+    before, after = (
+        judge.sqnr_db(quantize(graph, samples(32), plain).model) for graph in (model, changed)
+    )
+    assert after > before - 1
 
 
 def test_a_residual_stream_survives_rescaled_channels() -> None:
