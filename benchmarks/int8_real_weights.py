@@ -284,6 +284,7 @@ def main() -> None:
             "Time is of the processor: for ours that of the whole export, both formats and their",
             "verification included, for other tools that of the quantizer.",
             "ONNX Runtime's entropy and percentile count the values of 16 samples at a time.",
+            "A method without a row was not measured on that network.",
             f"The row with {LEAST_DB} dB leaves operators in float until calibration samples have",
             "that much, and is refused where the samples that verify have less; the column counts",
             "all operators in float of our files.",
