@@ -186,7 +186,9 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         with counted_calls() as calls:
             outputs = module_outputs(network, example)
     except UsageError as error:
-        if request.asked.dynamic_batch and _runs(one := _called_at_batch(network, 1)):
+        for_one_size = "Guard failed" in error.message  # a program, and the hint says so
+        batched = request.asked.dynamic_batch and not for_one_size
+        if batched and _runs(one := _called_at_batch(network, 1)):
             raise UsageError(error.message, hint=other_dimension(one.arguments.inputs)) from error
         raise
     again = module_outputs(network, example)

@@ -346,7 +346,7 @@ def test_a_budget(small: nn.Module, tmp_path: Path) -> None:
 def test_what_repair_is_to_reach_is_demanded_of_the_files(small: nn.Module, tmp_path: Path) -> None:
     """Repair judges on samples of calibration, and others have less: those that verify decide."""
     asked = {"input_size": SHAPE, "calibration": X, "formats": "onnx", "out": tmp_path / "b"}
-    with pytest.raises(EdgeconvError, match=r"meets the budget .* nothing was written") as caught:
+    with pytest.raises(EdgeconvError, match=r"misses the budget .* nothing was written") as caught:
         export(small, quantization=QuantizeOptions(effort=0, repair_to=150), **asked)
     assert type(caught.value) is EdgeconvError
     assert not (tmp_path / "b").exists()
