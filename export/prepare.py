@@ -50,6 +50,7 @@ from edgeconv.export.verify.check_export import (
 )
 from edgeconv.export.verify.pictures import on_pictures
 from edgeconv.export.verify.reference import (
+    FOR_ONE_SIZE,
     Oracle,
     module_outputs,
     of_stated_shapes,
@@ -186,9 +187,12 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         with counted_calls() as calls:
             outputs = module_outputs(network, example)
     except UsageError as error:
-        for_one_size = "Guard failed" in error.message  # a program, and the hint says so
-        batched = request.asked.dynamic_batch and not for_one_size
-        if batched and _runs(one := _called_at_batch(network, 1)):
+        explained = FOR_ONE_SIZE in error.message
+        if (
+            request.asked.dynamic_batch
+            and not explained
+            and _runs(one := _called_at_batch(network, 1))
+        ):
             raise UsageError(error.message, hint=other_dimension(one.arguments.inputs)) from error
         raise
     again = module_outputs(network, example)

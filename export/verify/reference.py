@@ -61,6 +61,8 @@ _CASTS = re.compile(
     r"|input dtype \(torch\.\w+\) does not match weight dtype \(torch\.float32\)"
     r"|mixed dtype \(CPU\)"
 )
+FOR_ONE_SIZE = "Guard failed"
+"""How an exported program refuses an input of another size than it was exported for."""
 _POOLS = {"AveragePool", "LpPool", "MaxPool"}
 _DRAWN = RANDOM | {"Dropout"}  # in training mode
 
@@ -199,7 +201,7 @@ def _remedy(network: nn.Module, message: str) -> str:
             "the installed torchvision was not built for the installed torch: install both from "
             "the same package index, in one command"
         )
-    if message.startswith("Guard failed"):
+    if message.startswith(FOR_ONE_SIZE):
         return (
             "the program is for that size only: pass it, or save the program again with "
             "torch.export.Dim for what may differ"

@@ -19,7 +19,7 @@ from edgeconv.checksums import check_checksums
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export import export
-from edgeconv.export.accuracy_budget import export_within
+from edgeconv.export.accuracy_budget import Escalated, export_within
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.layer_rules import ALL_IN_INT8, LayerPrecision, LayerRule, read_layers
 from edgeconv.export.passes import optimize
@@ -227,19 +227,24 @@ def test_a_module_is_searched_with_every_budget_at_once(tmp_path: Path) -> None:
     assert worst_db(tmp_path / "out") >= 12
 
 
-def test_limits_of_cost_alone_leave_int8_as_it_is(tmp_path: Path) -> None:
-    """It keeps to them, and more room is no reason to take blocks to float32."""
+def searched(network: nn.Module, out: Path, **limits: float) -> Escalated:
+    """What a search at effort 0 finds, where every file takes a millisecond."""
     request = ExportRequest(
-        nn.Sequential(nn.Conv2d(SHAPE[0], 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)),
-        out=tmp_path / "out",
+        network,
+        out=out,
         input_size=SHAPE,
         calibration=structured_input((16, *SHAPE)).numpy(),
         quantization=QuantizeOptions(effort=0),
         search=True,
-        max_latency=1.0,
-        max_size=100_000,
+        **limits,
     )
-    asked = export_within(resolve_request(request), latency=lambda files: [1e6] * len(files))
+    return export_within(resolve_request(request), latency=lambda files: [1e6] * len(files))
+
+
+def test_limits_of_cost_alone_leave_int8_as_it_is(tmp_path: Path) -> None:
+    """It keeps to them, and more room is no reason to take blocks to float32."""
+    network = nn.Sequential(nn.Conv2d(SHAPE[0], 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    asked = searched(network, tmp_path / "out", max_latency=1.0, max_size=100_000)
     (plain,) = asked.attempts
     assert plain.met
     assert plain.figures.sqnr_db > 20
@@ -249,16 +254,7 @@ def test_limits_of_cost_alone_leave_int8_as_it_is(tmp_path: Path) -> None:
 
 def test_int8_that_keeps_little_leaves_as_far_as_limits_allow(tmp_path: Path) -> None:
     """The cheapest network that keeps more, and one with something in int8."""
-    request = ExportRequest(
-        wide_depthwise(),
-        out=tmp_path / "out",
-        input_size=SHAPE,
-        calibration=structured_input((16, *SHAPE)).numpy(),
-        quantization=QuantizeOptions(effort=0),
-        search=True,
-        max_latency=1.0,
-    )
-    asked = export_within(resolve_request(request), latency=lambda files: [1e6] * len(files))
+    asked = searched(wide_depthwise(), tmp_path / "out", max_latency=1.0)
     plain, chosen = (attempt.figures.sqnr_db for attempt in asked.attempts)
     assert plain < 10
     assert chosen > plain + 20
