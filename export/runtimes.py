@@ -37,9 +37,11 @@ _MOST_AT_A_TIME = 4  # more batches in memory gain little, because NumPy's part 
 _ONNX_RUNTIME = f"onnxruntime {ort.__version__}"
 
 # x86 processors without VNNI add products of uint8 and int8 in 16 bits, where they saturate. With
-# this ONNX Runtime makes the weights uint8 there, which is slower and exact; other processors are
-# exact as they are, and take no notice of it.
-EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+# this setting ONNX Runtime makes such weights uint8 there, which is slower and exact. Processors
+# that are exact as they are take no notice of it.
+_EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+# It makes them uint8 beside int8 activations too, for which there is no kernel, and no need of one.
+_NO_KERNEL = "NOT_IMPLEMENTED"
 
 
 class Interface(Protocol):
@@ -114,18 +116,28 @@ def open_session(model: Path | bytes, *, fuse: bool = True) -> ort.InferenceSess
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
     """
+    try:
+        if isinstance(model, Path) and not _is_text(model):
+            model = model.read_bytes()
+        try:
+            return _session(model, fuse, exact=True)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            if _NO_KERNEL not in str(error):
+                raise
+            return _session(model, fuse, exact=False)
+    except Exception as error:
+        raise _refused(_ONNX_RUNTIME, error) from error
+
+
+def _session(model: Path | bytes, fuse: bool, exact: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     if not fuse:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
-    options.add_session_config_entry(*EXACT_PRODUCTS)
-    try:
-        if isinstance(model, Path) and not _is_text(model):
-            model = model.read_bytes()
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common base
-        raise _refused(_ONNX_RUNTIME, error) from error
+    if exact:
+        options.add_session_config_entry(*_EXACT_PRODUCTS)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class NamedOutputs:
