@@ -22,10 +22,10 @@ from edgeconv.export.layer_rules import LayerPrecision, LayerRule
 from edgeconv.export.precision.int16_islands import with_islands
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds
 from edgeconv.export.quantize import fit_to_half
+from edgeconv.export.quantize.accuracy.candidates import interface
 from edgeconv.export.quantize.accuracy.escalation import Assess, Attempt, Budget
 from edgeconv.export.quantize.accuracy.judge import Judge, worst_db
 from edgeconv.export.quantize.accuracy.reaching import Reaching
-from edgeconv.export.quantize.accuracy.repair import interface
 from edgeconv.export.quantize.accuracy.sensitivity import keeping
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.operators import OPERATORS

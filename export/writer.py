@@ -11,12 +11,13 @@ import onnx_ir as ir
 from edgeconv.bundle import Artifact, Format, IoType, Precision
 from edgeconv.errors import EdgeconvError, UsageError, VerificationError
 from edgeconv.export.data.batches import SampleBatches
-from edgeconv.export.data.samples import Batches
+from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.file_description import FileDescription
 from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.output_head import OutputHead
 from edgeconv.export.precision import Variant, make_variant
 from edgeconv.export.quantize import (
+    HeldBack,
     QuantizedModel,
     Surveyed,
     for_pictures,
@@ -87,10 +88,15 @@ class Writer:
             surveyed: What :meth:`survey_part` found on all parts of them, if that was done.
         """
         found = self._quantized(graph, batches, surveyed)
-        if found is None or self.head is None:
-            return found
-        headed = self.head.behind(found.model, integer=self._integer_io)
-        return replace(found, model=headed)
+        if found is None:
+            return None
+        return replace(found, model=self._headed(found.model))
+
+    def _headed(self, qdq: ir.Model) -> ir.Model:
+        """A QDQ graph of the scores with the head behind it."""
+        if self.head is None:
+            return qdq
+        return self.head.behind(qdq, integer=self._integer_io)
 
     @property
     def _integer_io(self) -> bool:
@@ -109,8 +115,11 @@ class Writer:
         request = self.request
         if request.calibrates:
             entrance, (graph, data, options) = self._quantizing(graph, batches)
+            held_back = None
+            if options.repair_to is not None:
+                held_back = self._held_back(graph, batches, entrance)
             try:
-                found = quantize(graph, data, options, request.asked.progress, surveyed)
+                found = quantize(graph, data, options, request.asked.progress, surveyed, held_back)
                 return replace(found, entrance=entrance)
             except EdgeconvError as error:
                 for precision in filter(lambda each: each.calibrated, request.precisions):
@@ -118,6 +127,20 @@ class Writer:
         for _ in batches:
             pass  # keeps what verification needs
         return None if request.existing is None else QuantizedModel(graph, ())
+
+    def _held_back(
+        self, graph: ir.Model, batches: SampleBatches, entrance: Normalization | None
+    ) -> HeldBack:
+        """What measures on the samples that verify."""
+
+        def samples() -> list[Batch]:
+            kept = [list(sample) for sample in batches.kept]
+            if entrance is None:
+                return kept
+            return [[entrance.normalized(pictures)] for (pictures,) in kept]
+
+        expected = graph if self.head is None else self.head.behind(graph)
+        return HeldBack(samples, expected, self._headed)
 
     def front(self, graph: ir.Model, batches: SampleBatches) -> tuple[FrontPoint, ...]:
         """What accuracy costs by layer."""

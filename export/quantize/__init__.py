@@ -19,6 +19,7 @@ from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
 from edgeconv.export.quantize.accuracy.first_pass import FirstPass, Surveyed
+from edgeconv.export.quantize.accuracy.held_back import HeldBack
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.repair import repair
@@ -39,6 +40,7 @@ from edgeconv.progress import Progress, no_progress
 __all__ = [
     "ActivationType",
     "Batch",
+    "HeldBack",
     "Improvement",
     "QuantizeOptions",
     "QuantizedModel",
@@ -97,6 +99,7 @@ def quantize(
     options: QuantizeOptions = DEFAULTS,
     progress: Progress = no_progress,
     surveyed: Surveyed | None = None,
+    held_back: HeldBack | None = None,
 ) -> QuantizedModel:
     """Quantize a copy of a float graph with ranges from calibration batches.
 
@@ -108,12 +111,14 @@ def quantize(
         progress: Called with (step, done, total).
         surveyed: What :func:`survey_part` found on all parts of the data; otherwise the data is
             passed over here. The result is the same.
+        held_back: Measures on the samples that verify, which have to reach ``repair_to`` as well;
+            None where there are none.
 
     Raises:
         UsageError: Nothing in the network can be quantized.
         DataError: An activation is NaN or infinite.
     """
-    current, improvements = fit(model, batches, options, progress, surveyed)
+    current, improvements = fit(model, batches, options, progress, surveyed, held_back)
     qdq, float_fallback = current.to_qdq()
     left = plan(current.model.graph, current.options).float_fallback
     return QuantizedModel(
@@ -191,6 +196,7 @@ def fit(
     options: QuantizeOptions = DEFAULTS,
     progress: Progress = no_progress,
     surveyed: Surveyed | None = None,
+    held_back: HeldBack | None = None,
 ) -> tuple[CalibratedModel, tuple[Improvement, ...]]:
     """Do all of :func:`quantize` except for writing the QDQ graph.
 
@@ -214,7 +220,9 @@ def fit(
             uncorrected = keeping(uncorrected, places.options.keep_float)
         current = places
     if options.repair:
-        current, gained = repair(current, uncorrected, passes.judge, progress, options.repair_to)
+        current, gained = repair(
+            current, uncorrected, passes.judge, progress, options.repair_to, held_back
+        )
         passes.record += [gained] if gained else []
     return current, tuple(passes.record)
 

@@ -15,8 +15,6 @@ from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod, Round
 
 # How many of the worst neighborhoods (sensitivity.py) stay in float, in turn.
 _FLOAT_NEIGHBORHOODS = (1, 2, 4, 8, 16)
-# The search for a region judges on other samples than the verification.
-_MARGIN_DB = 1.0
 
 
 @dataclass(frozen=True)
@@ -156,8 +154,7 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
             return attempts
     best = _best(attempts)
     if budget.min_sqnr_db is not None:
-        target = budget.min_sqnr_db + _MARGIN_DB
-        region = replace(best, repair=True, repair_to=target)
+        region = replace(best, repair=True, repair_to=budget.min_sqnr_db)
         if meets("+ the region that loses most in float", region):
             return attempts
     for count in _FLOAT_NEIGHBORHOODS:

@@ -11,17 +11,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import onnx_ir as ir
-
+from edgeconv.export.quantize.accuracy.asked_target import Order, reach_asked
+from edgeconv.export.quantize.accuracy.candidates import Candidates, Unit
+from edgeconv.export.quantize.accuracy.held_back import HeldBack
 from edgeconv.export.quantize.accuracy.judge import Gain, Judge
 from edgeconv.export.quantize.accuracy.passes import Improvement
 from edgeconv.export.quantize.accuracy.reaching import Reaching
-from edgeconv.export.quantize.accuracy.sensitivity import in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
-from edgeconv.export.quantize.integer_forms import fused_output
-from edgeconv.export.quantize.plan import plan
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.progress import TRYING, Progress
 
@@ -39,21 +36,6 @@ _QUESTIONS = {0: 32, 1: 32, 2: 128}
 # In a small network a share of the operators may be none: so many may always be in float.
 _LEAST_MOST = 4
 
-Names = frozenset[str]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """An operator with the clamps that are fused with it.
-
-    Attributes:
-        result: The name of its result.
-        nodes: The names of its nodes.
-    """
-
-    result: str
-    nodes: Names
-
 
 def repair(
     current: CalibratedModel,
@@ -61,6 +43,7 @@ def repair(
     judge: Judge,
     progress: Progress,
     target_db: float | None = None,
+    held_back: HeldBack | None = None,
 ) -> tuple[CalibratedModel, Improvement | None]:
     """Keep the region in float that loses too much, if an output or a part of one keeps little.
 
@@ -71,6 +54,8 @@ def repair(
         judge: Measures it.
         progress: Called with (step, done, total).
         target_db: The SQNR to reach; by default little is kept below 10 dB.
+        held_back: Measures on samples that nothing was fitted to, which have to reach the target,
+            too; None where there are none.
 
     Returns:
         The network, and what was gained; as it was and None if nothing has to be or can be done.
@@ -78,24 +63,27 @@ def repair(
     start = time.perf_counter()
     reaching = Reaching(judge, current.to_qdq()[0])
     before = reaching.sqnr_db
-    if before >= (_LEAST_DB if target_db is None else target_db):
+    if target_db is None and before >= _LEAST_DB:
         return current, None
-    progress(f"{TRYING}float where int8 loses most", 0, 1)
-    search = _Search(current, uncorrected.model, reaching)
+    candidates = Candidates(current, uncorrected.model)
     if target_db is None:
+        progress(f"{TRYING}float where int8 loses most", 0, 1)
+        search = _Search(candidates, reaching)
         most = _QUESTIONS.get(current.options.effort, math.inf)
         found = search.reach(_GOOD_DB, _FEW, questions=most)
         found = found or search.reach(_LEAST_DB, _MANY, partly=True, questions=most)
     else:
-        found = search.reach(target_db, _MANY, partly=True)
+        order = Order(candidates, judge, reaching, progress)
+        found = reach_asked(order, candidates, before, target_db, held_back)
     if not found:
         return current, None
-    repaired = in_float(current, uncorrected.model, _nodes(found))
+    repaired = candidates.with_float(found)
     noise = [judge.noise(each.to_qdq()[0], judge.kept) for each in (current, repaired)]
     after = judge.sqnr_db(repaired.to_qdq()[0])
     gain = Gain.between(*noise)
-    kept = after >= before + _WORTHWHILE_DB or after >= _LEAST_DB
-    name = _described(found, len(search.units), _extra_bytes(current, repaired))
+    worthwhile = after >= before + _WORTHWHILE_DB or after >= _LEAST_DB
+    kept = worthwhile or target_db is not None
+    name = _described(found, len(candidates.units), _extra_bytes(current, repaired))
     seconds = time.perf_counter() - start
     return (repaired if kept else current), Improvement(name, before, after, gain, kept, seconds)
 
@@ -106,11 +94,9 @@ class _Search:
     _left: float = math.inf  # so many questions
     _certain: bool = False  # whether each answer has to be
 
-    def __init__(self, current: CalibratedModel, uncorrected: ir.Model, reaching: Reaching) -> None:
-        self._current, self._uncorrected, self._reaching = current, uncorrected, reaching
-        self.units = units(current)
-        fixed = interface(current.model.graph) if current.options.integer_outputs else set()
-        self._free = [unit for unit in self.units if not unit.nodes & fixed]
+    def __init__(self, candidates: Candidates, reaching: Reaching) -> None:
+        self._candidates, self._reaching = candidates, reaching
+        self.units, self._free = candidates.units, candidates.free
 
     def reach(
         self,
@@ -213,39 +199,12 @@ class _Search:
         return self._reaches(target_db, outside, certain=certain or self._certain)
 
     def _reaches(self, target_db: float, outside: Sequence[Unit], *, certain: bool) -> bool:
-        candidate = in_float(self._current, self._uncorrected, _nodes(outside)).to_qdq()[0]
+        candidate = self._candidates.qdq(outside)
         return self._reaching.reaches(candidate, target_db, certain=certain)
-
-
-def units(current: CalibratedModel) -> list[Unit]:
-    """The operators in int8, in their order, each with the clamps that are fused with it."""
-    graph = current.model.graph
-    decisions = plan(graph, current.options)
-    found: dict[ir.Value, list[str]] = {}
-    for node in graph:
-        if node not in decisions.float_fallback:
-            result = fused_output(node.outputs[0])
-            # It comes where its last node is.
-            found[result] = [*found.pop(result, []), str(node.name)]
-    return [Unit(str(result.name), frozenset(names)) for result, names in found.items()]
 
 
 def _all(parts: Sequence[list[Unit]]) -> list[Unit]:
     return [unit for part in parts for unit in part]
-
-
-def _nodes(units: Sequence[Unit]) -> Names:
-    return frozenset().union(*(unit.nodes for unit in units))
-
-
-def interface(graph: ir.Graph) -> set[str]:
-    """The nodes that read inputs or write outputs of the network."""
-    return {
-        str(node.name)
-        for node in graph
-        if any(value is not None and value.is_graph_input() for value in node.inputs)
-        or any(fused_output(value).is_graph_output() for value in node.outputs)
-    }
 
 
 def _extra_bytes(before: CalibratedModel, after: CalibratedModel) -> int:

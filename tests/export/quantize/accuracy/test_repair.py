@@ -18,8 +18,9 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.graph_edit import constant_array
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMethod, quantize
+from edgeconv.export.quantize.accuracy.candidates import Unit
 from edgeconv.export.quantize.accuracy.judge import Judge
-from edgeconv.export.quantize.accuracy.repair import Unit, _Search
+from edgeconv.export.quantize.accuracy.repair import _Search
 from support.detectors import detector, samples
 
 pytestmark = pytest.mark.slow
