@@ -137,8 +137,9 @@ def caution(
     saturating = target.architecture == "x86_64" and not any("VNNI" in f for f in target.features)
     if saturating and Format.ONNX in formats and Precision.INT8 in precisions:
         return (
-            f"{target.device} has no VNNI, without which ONNX Runtime's int8 kernels for x86 saturate "
-            'unless a session sets session.x64quantprecision to "1"; run.py and `edgeconv bench` do'
+            f"{target.device} has no VNNI, without which ONNX Runtime's int8 kernels for x86 "
+            'saturate unless a session sets session.x64quantprecision to "1"; run.py and '
+            "`edgeconv bench` do"
         )
     return None
 
