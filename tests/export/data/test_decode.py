@@ -190,7 +190,7 @@ def test_what_is_no_single_whole_picture_is_refused_by_name(tmp_path: Path) -> N
     samples = open_samples(
         tmp_path, [TensorInfo(name="x", shape=(1, 3, 8, 8), dtype="float32")], None
     )
-    with pytest.raises(DataError, match=r"no usable sample \(10 could not be read; the first: "):
+    with pytest.raises(DataError, match=r"no usable sample \(10 could not be used; the first: "):
         list(choose(samples, 20))
     assert any(line.startswith("float.tif holds real numbers") for line in samples.skipped)
 
