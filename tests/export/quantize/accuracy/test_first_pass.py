@@ -79,7 +79,9 @@ def same(one: Survey, other: Survey) -> None:
             assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
 
 
-@pytest.mark.parametrize("parts", [2, 3, 7, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "parts", [3, *(pytest.param(parts, marks=pytest.mark.slow) for parts in (2, 7, 50))]
+)
 def test_parts_add_up_to_the_whole(
     graph: ir.Model, batches: list[Sample], whole: Survey, parts: int, tmp_path: Path
 ) -> None:
