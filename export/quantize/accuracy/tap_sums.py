@@ -166,10 +166,18 @@ def axes_of(node: ir.Node) -> tuple[Axis, ...]:
         front = cut_in_front(node, windows.kernel, size, positions)
     else:
         front = windows.front(size, positions)
-    axes = zip(
-        *(size, positions, windows.kernel, windows.strides, windows.dilations, front), strict=True
+    return tuple(
+        Axis(
+            size[axis],
+            positions[axis],
+            taps,
+            windows.strides[axis],
+            windows.dilations[axis],
+            front[axis],
+            transposed,
+        )
+        for axis, taps in enumerate(windows.kernel)
     )
-    return tuple(Axis(*axis, transposed) for axis in axes)
 
 
 def _space(value: ir.Value | None) -> tuple[int, ...]:
