@@ -164,11 +164,15 @@ class RunningSums:
     @property
     def sums(self) -> dict[str, ChannelSums]:
         """What each activation adds up to, by its name."""
-        found = {}
-        for (name, count), end in zip(self._counts.items(), self._ends, strict=True):
-            start = 0 if not found else self._ends[len(found) - 1]
-            of_all = (self._all.low, self._all.high, self._all.squares)
-            found[name] = ChannelSums(*(each[..., start:end].copy() for each in of_all), count)
+        found: dict[str, ChannelSums] = {}
+        start = 0
+        for (name, count), end in zip(self._counts.items(), self._ends.tolist(), strict=True):
+            low, high, squares = (
+                each[..., start:end].copy()
+                for each in (self._all.low, self._all.high, self._all.squares)
+            )
+            found[name] = ChannelSums(low, high, squares, count)
+            start = end
         return found
 
 
