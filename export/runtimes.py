@@ -159,6 +159,31 @@ class NamedOutputs:
         """
         return _run(self._session, names, dict(zip(self._inputs, batch, strict=True)))
 
+    def run_each(
+        self, names: Sequence[str], batches: Iterable[Batch]
+    ) -> Iterator[list[npt.NDArray[Any]]]:
+        """Compute some outputs of every batch, in the order of the batches.
+
+        Each batch runs on one thread, and as many at a time as there are cores. So the results are
+        those of :meth:`run`, whatever the machine.
+
+        Args:
+            names: The outputs.
+            batches: For each batch, one array per input of the model.
+
+        Raises:
+            EdgeconvError: An operator fails on the inputs.
+        """
+        cores = min(len(os.sched_getaffinity(0)), _MOST_AT_A_TIME)
+        started: deque[Future[list[npt.NDArray[Any]]]] = deque()
+        with ThreadPoolExecutor(cores, thread_name_prefix="batches") as threads:
+            for batch in batches:
+                started.append(threads.submit(self.run, names, batch))
+                if len(started) > cores:
+                    yield started.popleft().result()
+            while started:
+                yield started.popleft().result()
+
 
 def _run(
     session: ort.InferenceSession, names: Sequence[str], feed: Mapping[str, npt.NDArray[Any]]
@@ -360,10 +385,7 @@ class IntermediateOutputs:
         return self._outputs.run(self._names, batch)
 
     def run_each(self, batches: Iterable[Batch]) -> Iterator[list[npt.NDArray[np.float32]]]:
-        """Compute the values of every batch, in the order of the batches.
-
-        Each batch runs on one thread, and as many at a time as there are cores. So the results are
-        those of :meth:`run`, whatever the machine.
+        """Compute the values of every batch; see :meth:`NamedOutputs.run_each`.
 
         Args:
             batches: For each batch, one array per input of the graph.
@@ -371,12 +393,4 @@ class IntermediateOutputs:
         Raises:
             EdgeconvError: An operator fails on the inputs.
         """
-        cores = min(len(os.sched_getaffinity(0)), _MOST_AT_A_TIME)
-        started: deque[Future[list[npt.NDArray[np.float32]]]] = deque()
-        with ThreadPoolExecutor(cores, thread_name_prefix="batches") as threads:
-            for batch in batches:
-                started.append(threads.submit(self.run, batch))
-                if len(started) > cores:
-                    yield started.popleft().result()
-            while started:
-                yield started.popleft().result()
+        return self._outputs.run_each(self._names, batches)

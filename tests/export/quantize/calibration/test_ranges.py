@@ -43,6 +43,18 @@ def test_every_value_is_counted_once(values: np.ndarray) -> None:
     assert counts.sum() == len(values)
 
 
+def test_every_float32_has_the_bin_of_its_sign_exponent_and_six_bits() -> None:
+    upper = np.arange(1 << 15, dtype=np.uint32) << np.uint32(17)
+    values = upper.view(np.float32)
+    values = values[np.isfinite(values)]
+    for value in (*values[::7], *(values[::11] * np.float32(1 + 2**-7))):  # within a bin, too
+        fraction, exponent = np.frexp(np.abs(np.float64(value)))
+        magnitude = (int(exponent) + 39) * 64 + int((2 * fraction - 1) * 64) + 1
+        magnitude = min(magnitude, BINS // 2 - 1) if abs(value) >= 2.0**-40 else 0
+        (found,) = np.flatnonzero(count(np.array([value], np.float32)))
+        assert found == magnitude + (BINS // 2 if np.signbit(value) else 0)
+
+
 @given(arrays, st.randoms(use_true_random=False), st.integers(0, 60))
 def test_counts_depend_on_no_order_and_no_grouping(
     values: np.ndarray, random: object, cut: int
