@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgeconv.bundle import Artifact, Bundle, OutputKind, Precision
+from edgeconv.bundle import Artifact, Bundle, Manifest, OutputKind, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
@@ -27,7 +27,9 @@ from edgeconv.export.request import Data, ResolvedRequest
 from edgeconv.export.search import FrontPoint, along_front, most_along_front
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.evaluate import evaluate
+from edgeconv.export.tasks.trial import try_task
 from edgeconv.export.verify import check_export
+from edgeconv.export.verify.reference import Oracle
 from edgeconv.log_lines import warnings_about
 from edgeconv.near_names import near_paths
 from edgeconv.progress import ATTEMPT, Progress
@@ -40,6 +42,7 @@ Latency = Callable[[Sequence[Path]], Sequence[float]]
 # Float32 rounds at 1e-7 and int8 loses 1e-3 or more; a loss of so many times the figure of the
 # float32 file means that this figure is nothing but rounding.
 _MOST_TIMES = 1e4
+_SUBJECT = "the accuracy budget"
 _ONLY_BEST = (OutputKind.LABEL, OutputKind.TOP5)
 
 
@@ -146,6 +149,12 @@ def _within(
     once = asked.min_sqnr is None and asked.accuracy_budget is None and budget.asks_for_accuracy
     most = None if asked.search else 1 if once else most_attempts(request.quantization, budget)
 
+    def try_labeled(manifest: Manifest, network: Oracle) -> None:
+        # A task that does not fit would be found out after the first attempt, which takes minutes.
+        truth = None if asked.truth is None else Path(asked.truth)
+        with warnings_about(_SUBJECT):
+            try_task(open_task(asked.task), labeled, truth, manifest, network)
+
     def assess(options: QuantizeOptions) -> Assessment:
         nonlocal front, number
         number += 1
@@ -155,7 +164,8 @@ def _within(
         held.records.clear()
         searching = asked.search and not front
         attempt = replace(request, quantization=options, asked=replace(asked, progress=progress))
-        outcome = run(attempt, source, folder, search=searching)
+        trial = try_labeled if number == 1 and labeled is not None else None
+        outcome = run(attempt, source, folder, search=searching, trial=trial)
         front = outcome.front or front
         return _assess(request, folder, outcome, labeled, latency)
 
@@ -275,7 +285,7 @@ def _drop(
     """
     asked = request.asked
     truth = None if asked.truth is None else Path(asked.truth)
-    with warnings_about("the accuracy budget"):  # every attempt would repeat them
+    with warnings_about(_SUBJECT):  # every attempt would repeat them
         found = evaluate(bundle, labeled, task=asked.task, truth=truth)
     figures = {result.path: result.decisive for result in found.results}
     floats = [

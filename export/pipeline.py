@@ -29,6 +29,7 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.example import example_samples
 from edgeconv.export.data.feed import open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
+from edgeconv.export.data.samples import batch_size
 from edgeconv.export.layer_rules import ALL_IN_INT8, write_layers
 from edgeconv.export.manifest import begun_manifest, calibration_of, description, finished_manifest
 from edgeconv.export.precision import (
@@ -44,7 +45,7 @@ from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.batches import verified_at_batches
 from edgeconv.export.verify.beside import Beside
 from edgeconv.export.verify.check_export import NetworkRun, run_network, run_reference
-from edgeconv.export.verify.reference import save_reference
+from edgeconv.export.verify.reference import Oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
     warn_of_float_fallback,
@@ -79,6 +80,7 @@ def run(
     *,
     search: bool = False,
     surveyed: Surveyed | None = None,
+    trial: Callable[[Manifest, Oracle], None] | None = None,
 ) -> Outcome:
     """Carry out a request: write every right file and the manifest into ``folder``.
 
@@ -90,6 +92,8 @@ def run(
         folder: Where the files go.
         search: Whether to find the front of accuracy against cost, too.
         surveyed: What :func:`survey_part` found on all parts of the calibration data, if it did.
+        trial: Refuses the network, by its description and what computes its outputs on a batch,
+            before anything is written or calibrated.
 
     Raises:
         UsageError: The request does not go with the network.
@@ -103,8 +107,10 @@ def run(
         demand_known(prepared.graph)  # before the data is read
     batches = _open_batches(prepared, source)
 
-    # Float files come first: what cannot be written is refused before a calibration.
     manifest = begun_manifest(prepared, source)
+    if trial is not None:
+        trial(manifest, prepared.of_batch(batch_size(manifest.inputs) or 1))
+    # Float files come first: what cannot be written is refused before a calibration.
     writer = Writer(request, folder, description(manifest), prepared.pictures, prepared.head)
     variants = writer.variants(prepared.graph, None, calibrated=False)
     artifacts = writer.write(variants)

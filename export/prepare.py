@@ -128,6 +128,10 @@ class Prepared:
     head: OutputHead | None
     labels: Sequence[str] | None
 
+    def of_batch(self, batch: int) -> Oracle:
+        """The network itself, on samples of the batch that the manifest states."""
+        return self.at_batch(batch) if self.request.asked.dynamic_batch else self.itself.run
+
 
 def prepare(request: ResolvedRequest, source: Source) -> Prepared:
     """Capture a network, and give it the inputs and outputs that the request states.

@@ -26,6 +26,7 @@ import onnxruntime as ort
 from edgeconv.bundle import OPEN, Format, Layout, TensorInfo
 from edgeconv.errors import DataError, EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
+from edgeconv.export.exact_products import Settings, exact_settings
 from edgeconv.export.index_errors import HINT, in_the_words_of_onnx_runtime
 from edgeconv.export.quiet import debugging, quiet_native
 from edgeconv.printable import file_name
@@ -35,12 +36,6 @@ Arrays = Sequence[npt.NDArray[Any]]
 _MOST_AT_A_TIME = 4  # more batches in memory gain little, because NumPy's part stays on one core
 
 _ONNX_RUNTIME = f"onnxruntime {ort.__version__}"
-
-# x86 processors without VNNI add products of uint8 and int8 in 16 bits, where they saturate. With
-# this setting ONNX Runtime makes such weights uint8 there, which is slower and exact. Processors
-# that are exact as they are take no notice of it.
-_EXACT_PRODUCTS = ("session.x64quantprecision", "1")
-# It makes them uint8 beside int8 activations too, for which there is no kernel, and no need of one.
 _NO_KERNEL = "NOT_IMPLEMENTED"
 
 
@@ -119,24 +114,25 @@ def open_session(model: Path | bytes, *, fuse: bool = True) -> ort.InferenceSess
     try:
         if isinstance(model, Path) and not _is_text(model):
             model = model.read_bytes()
+        settings, otherwise = exact_settings(model)
         try:
-            return _session(model, fuse, exact=True)
+            return _session(model, fuse, settings)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             if _NO_KERNEL not in str(error):
                 raise
-            return _session(model, fuse, exact=False)
+            return _session(model, fuse, otherwise)
     except Exception as error:
         raise _refused(_ONNX_RUNTIME, error) from error
 
 
-def _session(model: Path | bytes, fuse: bool, exact: bool) -> ort.InferenceSession:
+def _session(model: Path | bytes, fuse: bool, settings: Settings) -> ort.InferenceSession:
     options = ort.SessionOptions()
     if not fuse:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
-    if exact:
-        options.add_session_config_entry(*_EXACT_PRODUCTS)
+    for setting in settings.items():
+        options.add_session_config_entry(*setting)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -162,6 +158,31 @@ class NamedOutputs:
             EdgeconvError: An operator fails on the inputs.
         """
         return _run(self._session, names, dict(zip(self._inputs, batch, strict=True)))
+
+    def run_each(
+        self, names: Sequence[str], batches: Iterable[Batch]
+    ) -> Iterator[list[npt.NDArray[Any]]]:
+        """Compute some outputs of every batch, in the order of the batches.
+
+        Each batch runs on one thread, and as many at a time as there are cores. So the results are
+        those of :meth:`run`, whatever the machine.
+
+        Args:
+            names: The outputs.
+            batches: For each batch, one array per input of the model.
+
+        Raises:
+            EdgeconvError: An operator fails on the inputs.
+        """
+        cores = min(len(os.sched_getaffinity(0)), _MOST_AT_A_TIME)
+        started: deque[Future[list[npt.NDArray[Any]]]] = deque()
+        with ThreadPoolExecutor(cores, thread_name_prefix="batches") as threads:
+            for batch in batches:
+                started.append(threads.submit(self.run, names, batch))
+                if len(started) > cores:
+                    yield started.popleft().result()
+            while started:
+                yield started.popleft().result()
 
 
 def _run(
@@ -364,10 +385,7 @@ class IntermediateOutputs:
         return self._outputs.run(self._names, batch)
 
     def run_each(self, batches: Iterable[Batch]) -> Iterator[list[npt.NDArray[np.float32]]]:
-        """Compute the values of every batch, in the order of the batches.
-
-        Each batch runs on one thread, and as many at a time as there are cores. So the results are
-        those of :meth:`run`, whatever the machine.
+        """Compute the values of every batch; see :meth:`NamedOutputs.run_each`.
 
         Args:
             batches: For each batch, one array per input of the graph.
@@ -375,12 +393,4 @@ class IntermediateOutputs:
         Raises:
             EdgeconvError: An operator fails on the inputs.
         """
-        cores = min(len(os.sched_getaffinity(0)), _MOST_AT_A_TIME)
-        started: deque[Future[list[npt.NDArray[np.float32]]]] = deque()
-        with ThreadPoolExecutor(cores, thread_name_prefix="batches") as threads:
-            for batch in batches:
-                started.append(threads.submit(self.run, batch))
-                if len(started) > cores:
-                    yield started.popleft().result()
-            while started:
-                yield started.popleft().result()
+        return self._outputs.run_each(self._names, batches)

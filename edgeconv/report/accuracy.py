@@ -49,7 +49,7 @@ def _against_float(accuracy: Accuracy) -> str:
 
 
 def notes(result: Evaluation) -> list[str]:
-    """What the figures are taken on, and the samples that could not be read."""
+    """What the figures are taken on, and the samples that could not be used."""
     runtimes = " and ".join(dict.fromkeys(accuracy.runtime for accuracy in result.results))
     lines = [f"{result.task} on {result.samples} samples of {result.data}, by {runtimes}"]
     compared = [each.against_float for each in result.results if each.against_float is not None]
@@ -70,5 +70,5 @@ def notes(result: Evaluation) -> list[str]:
     ]
     if result.skipped:
         named = ", ".join(result.skipped[:NAMED])
-        lines.append(f"{len(result.skipped)} unreadable: {named}")
+        lines.append(f"{len(result.skipped)} left out: {named}")
     return lines

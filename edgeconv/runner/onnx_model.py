@@ -18,7 +18,7 @@ KERNEL_TIME = "_kernel_time"  # ends the names of kernels' events in the profile
 # x86 processors without VNNI add products of uint8 and int8 in 16 bits, where they saturate. With
 # "1" ONNX Runtime makes such weights uint8 there, which is slower and exact; other processors take
 # no notice of it. It does so beside int8 activations too, for which there is no kernel.
-EXACT_PRODUCTS = "session.x64quantprecision"
+UINT8_WEIGHTS = "session.x64quantprecision"
 NO_KERNEL = "NOT_IMPLEMENTED"
 
 
@@ -58,13 +58,13 @@ class OnnxModel:
         if xnnpack:
             providers.insert(0, self._xnnpack(module, threads))
         self._open = partial(module.InferenceSession, path, self._options, providers)
-        self._options.add_session_config_entry(EXACT_PRODUCTS, "1")
+        self._options.add_session_config_entry(UINT8_WEIGHTS, "1")
         try:
             self._session = self._open()
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             if NO_KERNEL not in str(error):
                 raise
-            self._options.add_session_config_entry(EXACT_PRODUCTS, "0")
+            self._options.add_session_config_entry(UINT8_WEIGHTS, "0")
             self._session = self._open()
         self._binding = self._session.io_binding()
         self.inputs = [

@@ -29,6 +29,7 @@ from edgeconv.export.capture.real_bins import clear_real_bins
 from edgeconv.export.capture.refusal import inexpressible, untraceable
 from edgeconv.export.capture.translations import ONNX_FUNCTIONS, TABLE, Traceable, translate
 from edgeconv.export.capture.translations.table import before
+from edgeconv.export.capture.unparsed_functions import unparsed_functions
 from edgeconv.export.capture.wrapped import Wrapped, own_name
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
@@ -139,7 +140,7 @@ def _written(
     """The program in ONNX; what it is decomposed into is translated, too."""
     # The exporter takes no table of ours; this one gets its own entries back.
     own = torch._decomp.decomposition_table
-    with patch.dict(own, before(TABLE, dict(own))):
+    with patch.dict(own, before(TABLE, dict(own))), unparsed_functions():
         return torch.onnx.export(
             translate(program),
             dynamo=True,

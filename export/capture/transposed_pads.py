@@ -13,6 +13,7 @@ from onnx import helper
 
 from edgeconv.errors import CaptureError
 from edgeconv.export.proto_graphs import all_nodes
+from edgeconv.export.window_pads import Windows
 
 
 def state_pads(proto: onnx.ModelProto, path: Path) -> None:
@@ -37,15 +38,11 @@ def state_pads(proto: onnx.ModelProto, path: Path) -> None:
                 "and output_padding, and its kernel_shape is not stated",
                 hint="state kernel_shape, or pads in the place of auto_pad",
             )
-        ones = [1] * len(kernel)
-        strides, dilations = given.get("strides", ones), given.get("dilations", ones)
-        totals = [
-            max(0, more + dilation * (size - 1) + 1 - stride)
-            for size, stride, dilation, more in zip(kernel, strides, dilations, extra, strict=True)
-        ]
-        halves = [total // 2 for total in totals]
-        others = [total - half for total, half in zip(totals, halves, strict=True)]
-        pads = [*halves, *others] if mode == "SAME_UPPER" else [*others, *halves]
+        windows = Windows.of(kernel, given | {"auto_pad": mode})
+        # SAME gives each input a stride of the result, so one input shows what is cut.
+        covered = [stride - more for stride, more in zip(windows.strides, extra, strict=True)]
+        sides = windows.sides(covered, (1,) * len(kernel))
+        pads = [*(before for before, _ in sides), *(behind for _, behind in sides)]
         kept = [item for item in node.attribute if item.name not in ("auto_pad", "pads")]
         del node.attribute[:]
         node.attribute.extend([*kept, helper.make_attribute("pads", pads)])

@@ -16,7 +16,7 @@ from edgeconv.errors import DataError, Notice, UsageError
 from edgeconv.export.data.decode import shown_size
 from edgeconv.export.data.images import Images, StoredImage
 from edgeconv.export.data.json_lists import read_lists
-from edgeconv.export.data.truth import Labeled, images_at, images_with_truths
+from edgeconv.export.data.truth import Labeled, MisfitTruth, images_at, images_with_truths
 from edgeconv.near_names import not_a_file
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.versioned import first_problem, read_document
@@ -86,7 +86,8 @@ def open_coco(
         manifest: Describes the network.
 
     Returns:
-        The images, and the dataset that pycocotools takes.
+        The images, and the dataset that pycocotools takes. An image of another size than the JSON
+        says is left out, as one that cannot be read.
 
     Raises:
         UsageError: There is no such data.
@@ -109,15 +110,16 @@ def open_coco(
     def truth_of(index: int) -> CocoImage:
         image, file = images[index], stored.stored[index].file
         shown = shown_size(file, exif_rotation=how.exif_rotation)
-        if shown != (image.width, image.height):
-            turned = shown == (image.height, image.width) and how.exif_rotation
+        if shown == (image.width, image.height):
+            return image
+        reason = f"is {shown[0]}x{shown[1]} pixels, and {truth} says {image.width}x{image.height}"
+        if shown == (image.height, image.width) and how.exif_rotation:
             raise DataError(
-                f"{file} is {shown[0]}x{shown[1]} pixels, and {truth} says "
-                f"{image.width}x{image.height}",
-                hint="annotate images in the size and the direction in which they are shown"
-                + (", or export with exif_rotation = false in --preprocess" if turned else ""),
+                f"{file} {reason}",
+                hint="annotate images in the direction in which they are shown, or export with "
+                "exif_rotation = false in --preprocess",
             )
-        return image
+        raise MisfitTruth(file, reason)
 
     return images_with_truths(stored, truth_of, truth), _dataset(whole, numbers)
 

@@ -116,11 +116,11 @@ def choose(samples: Samples, count: int) -> Iterator[tuple[str, Sample]]:
 
 
 def unread(skipped: Sequence[str]) -> str:
-    """How many samples could not be read, and why the first could not, in parentheses."""
+    """How many samples could not be used, and why the first could not, in parentheses."""
     if not skipped:
         return ""
     more = "the first: " if len(skipped) > 1 else ""
-    return f" ({len(skipped)} could not be read; {more}{skipped[0]})"
+    return f" ({len(skipped)} could not be used; {more}{skipped[0]})"
 
 
 Batch = Sequence[npt.NDArray[np.float32]]

@@ -15,12 +15,25 @@ from edgeconv.array_file import StoredArray, listed, open_arrays
 from edgeconv.bundle import Manifest, sha256_of
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export.data.arrays import ArrayFile
+from edgeconv.export.data.decode import ImageFile
 from edgeconv.export.data.images import Images, has_images, open_images
 from edgeconv.export.data.samples import Sample
 from edgeconv.near_names import near_paths
 from edgeconv.tar_file import TarMember
 
 T = TypeVar("T")
+
+
+class MisfitTruth(DataError):  # noqa: N818  # what was met, as in edgeconv.errors
+    """What is stated of one image is of another picture.
+
+    Attributes:
+        reason: What is wrong, without the name of the image.
+    """
+
+    def __init__(self, file: ImageFile, reason: str) -> None:
+        super().__init__(f"{file} {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,8 @@ class Labeled(Generic[T]):
     Attributes:
         read: Yields each of the samples of some rising indices with its truth.
         total: How many there are, if all are readable.
-        skipped: The names of unreadable samples, complete when all pairs were read.
+        skipped: The names of samples that cannot be used and why, complete when all pairs were
+            read.
         sha256: Hashes the data, when all pairs were read.
     """
 
@@ -58,12 +72,23 @@ def images_with_truths(images: Images, truth_of: Callable[[int], T], *others: Pa
 
     Args:
         images: The images.
-        truth_of: The truth of an image, by its index.
+        truth_of: The truth of an image, by its index. An image of which it raises MisfitTruth is
+            left out, as one that cannot be read.
         others: The files that the truths are from, of those that are not beside their image.
     """
     indices = {image.name: i for i, image in enumerate(images.stored)}
+
+    def read(asked: Sequence[int]) -> Iterator[tuple[Sample, T]]:
+        for name, sample in images.read(asked):
+            try:
+                truth = truth_of(indices[name])
+            except MisfitTruth as error:
+                images.skipped.append(f"{name} {error.reason}")
+                continue
+            yield sample, truth
+
     return Labeled(
-        lambda asked: ((sample, truth_of(indices[name])) for name, sample in images.read(asked)),
+        read,
         len(images),
         images.skipped,
         lambda: fingerprint(images, others),

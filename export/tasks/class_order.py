@@ -18,6 +18,9 @@ _LEAST_RIGHT, _TIMES = 0.6, 2
 # And by so many standard errors: of two classes of ten samples, guesses are right in a third or
 # less of the samples once in 15 times, and the order is the best one of many.
 _BEYOND_CHANCE = 4
+# A network that was never trained gives most of each class to one output, too, but several classes
+# to the same one. So an order may cost at most so much of what the outputs could get without it.
+_MOST_CROWDED = 0.15
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def other_order(
     seen = {t for _, t, _ in shares}
     matched: dict[int, tuple[int, float]] = {}
     taken: set[int] = set()
+    most: dict[int, float] = {}
     for share, t, p in shares:
+        most.setdefault(t, share)
         if t not in matched and p not in taken:
             matched[t] = p, share
             taken.add(p)
@@ -72,6 +77,8 @@ def other_order(
     right = sum(share for share, t, p in shares if t == p) / len(seen)
     otherwise = sum(share for _, share in matched.values()) / len(seen)
     if otherwise < max(_LEAST_RIGHT, _TIMES * right):
+        return None
+    if sum(most.values()) / len(seen) - otherwise > _MOST_CROWDED:
         return None
     share_of = {(t, p): share for share, t, p in shares}
     variance = sum(

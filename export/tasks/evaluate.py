@@ -30,7 +30,7 @@ from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.beyond_range import RangeWatch
 from edgeconv.export.tasks.changed import ChangedSamples
-from edgeconv.export.tasks.task import Arrays, Scored, Task
+from edgeconv.export.tasks.task import Arrays, Scored, Task, of_batch
 from edgeconv.place import Place
 from edgeconv.progress import Progress, no_progress
 
@@ -323,9 +323,4 @@ def _checked(outputs: Arrays, runtime: str, batch: int, count: int) -> Arrays:
             raise DataError(
                 f"an output on {runtime} is NaN or infinite", hint="run `edgeconv verify`"
             )
-    return [_rows(output, batch, count) for output in outputs]
-
-
-def _rows(output: Any, batch: int, count: int) -> Any:
-    """The rows of the first ``count`` samples, where the output has a row for each."""
-    return output[:count] if output.ndim and len(output) == batch else output
+    return [of_batch(output, batch, count) for output in outputs]

@@ -149,6 +149,11 @@ def of_sample(outputs: Arrays, index: int, count: int) -> list[Any]:
     return [output[index] if output.ndim and len(output) == count else output for output in outputs]
 
 
+def of_batch(output: npt.NDArray[Any], batch: int, count: int) -> npt.NDArray[Any]:
+    """The rows of the first ``count`` samples of a batch, where the output has a row for each."""
+    return output[:count] if output.ndim and len(output) == batch else output
+
+
 def shapes(arrays: Sequence[Any]) -> str:
     """The shapes of arrays and numbers, for a message."""
     return ", ".join(str(list(np.shape(array))) for array in arrays)

@@ -1,4 +1,4 @@
-"""Run the network itself in a thread beside the quantization, which may fail or be interrupted."""
+"""Do part of an export in a thread beside the rest of it, which may fail or be interrupted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class StoppedError(Exception):
 
 
 class Beside:
-    """A thread that runs the network, as a context.
+    """A thread that runs the network or its files, as a context.
 
     Where an error leaves the context, the thread ends after the sample that it is running.
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="beside")
         self._started: list[Future[Any]] = []
         self._stopped = Event()
 

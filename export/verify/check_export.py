@@ -228,14 +228,21 @@ def _checked(
         return Quantized(graph.steps, refused=dict.fromkeys(formats, error))
     operators: dict[Format, OperatorFigures] = {}
     refused: dict[Format, EdgeconvError] = {}
-    for done, format in enumerate(formats if exact.integers else (), 1):
-        progress(done, 1 + len(formats))
-        found = attempted(partial(check_operators, format, graph, samples, exact.integers))
-        if isinstance(found, EdgeconvError):
-            unchecked = f"the operators are not checked in {format.value}: {found.message}"
-            refused[format] = EdgeconvError(unchecked, found.hint)
-        elif found is not None:
-            operators[format] = found
+    with Beside() as beside:
+        checks: dict[Format, Callable[[], OperatorFigures]] = {
+            format: partial(check_operators, format, graph, samples, exact.integers)
+            for format in (formats if exact.integers else ())
+        }
+        if Format.ONNX in checks:
+            checks[Format.ONNX] = beside.start(checks.pop(Format.ONNX))  # the last to wait for
+        for done, (format, check) in enumerate(checks.items(), 1):
+            progress(done, 1 + len(formats))
+            found = attempted(check)
+            if isinstance(found, EdgeconvError):
+                unchecked = f"the operators are not checked in {format.value}: {found.message}"
+                refused[format] = EdgeconvError(unchecked, found.hint)
+            else:
+                operators[format] = found
     return Quantized(graph.steps, exact.outputs, operators, refused)
 
 

@@ -97,10 +97,10 @@ def run_exactly(graph: QuantizedGraph, samples: Sequence[Sample]) -> ExactRun:
     runner = NamedOutputs(open_session(proto.SerializeToString(), fuse=False))
     detailed = samples[:SAMPLES] if graph.fixed_scales else []
     integers: list[Arrays] = [
-        dict(zip(names, runner.run(names, sample), strict=True)) for sample in detailed
+        dict(zip(names, arrays, strict=True)) for arrays in runner.run_each(names, detailed)
     ]
     found = [[known[name] for name in outputs] for known in integers]
-    found += [runner.run(outputs, sample) for sample in samples[len(detailed) :]]
+    found += runner.run_each(outputs, samples[len(detailed) :])
     return ExactRun(found, integers)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from edgeconv.export.apart import demand_survival
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Runner, open_runner
+from edgeconv.export.verify.beside import Beside
 from edgeconv.export.verify.expected import Allowances, Outputs, Quantized, Reference, in_shape
 from edgeconv.export.verify.infinities import without_shared_infinities
 from edgeconv.export.verify.jumps import warn_of_jumps
@@ -48,7 +49,9 @@ _MIN_EQUAL = 0.99
 # A right float16 file may decide ties between two scores in another way.
 _MIN_EQUAL_FLOAT16 = 0.9
 
-# Runs a file on samples; returns the runtime's name and the outputs of each sample.
+# The runtime's name and the outputs of each sample; or why the file did not run.
+Ran = tuple[str, list[Outputs]] | EdgeconvError
+# Runs a file on samples.
 Compute = Callable[[Artifact, Sequence[Sample]], tuple[str, list[Outputs]]]
 
 
@@ -81,20 +84,23 @@ def verify_artifacts(
         compute: What runs them; None is the runtimes of this machine.
         progress: Called with (step, done, total), a file at a time.
     """
-    compute = compute or partial(_run, folder, reference)
+    with Beside() as beside:
+        ran = _run_all(
+            artifacts,
+            reference,
+            compute or partial(_run, folder, reference, beside.each),
+            beside if compute is None else None,
+            progress,
+        )
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
     refused: dict[str, EdgeconvError] = {}
-    for index, artifact in enumerate(artifacts):
-        progress("Verifying", index, len(artifacts))
-        samples = reference.inputs
-        if artifact.precision is Precision.FLOAT32:
-            samples = [*samples, *reference.probes.inputs]
-        ran = attempted(partial(compute, artifact, samples))
-        if isinstance(ran, EdgeconvError):
-            refused[artifact.path] = ran
+    for artifact in artifacts:
+        found = ran[artifact.path]
+        if isinstance(found, EdgeconvError):
+            refused[artifact.path] = found
         else:
-            runtimes[artifact.path], outputs[artifact.path] = ran
+            runtimes[artifact.path], outputs[artifact.path] = found
     sound = [artifact for artifact in artifacts if artifact.path in outputs]
     figures = {
         artifact.path: compare(
@@ -120,13 +126,56 @@ def verify_artifacts(
     return Verified(figures, refused)
 
 
+def _run_all(
+    artifacts: Sequence[Artifact],
+    reference: Reference,
+    compute: Compute,
+    beside: Beside | None,
+    progress: Progress,
+) -> dict[str, Ran]:
+    """Run every file.
+
+    Args:
+        artifacts: The files.
+        reference: What they are compared with.
+        compute: What runs a file.
+        beside: A thread for the files of ONNX Runtime, if there is one. Those of LiteRT run here,
+            one after the other: each is tried first in a copy of this process, in which LiteRT must
+            not be at work.
+        progress: Called with (step, done, total), a file at a time.
+
+    Returns:
+        What became of each file, by its path.
+    """
+    here, there = dict[str, Callable[[], Ran]](), dict[str, Callable[[], Ran]]()
+    for artifact in artifacts:
+        samples = reference.inputs
+        if artifact.precision is Precision.FLOAT32:
+            samples = [*samples, *reference.probes.inputs]
+        run = partial(attempted, partial(compute, artifact, samples))
+        if beside is not None and artifact.format is Format.ONNX:
+            there[artifact.path] = beside.start(run)
+        else:
+            here[artifact.path] = run
+    found = {}
+    for done, (path, ran) in enumerate((here | there).items()):
+        progress("Verifying", done, len(artifacts))
+        found[path] = ran()
+    return found
+
+
 def _run(
-    folder: Path, reference: Reference, artifact: Artifact, samples: Sequence[Sample]
+    folder: Path,
+    reference: Reference,
+    each: Callable[[Sequence[Sample]], Iterator[Sample]],
+    artifact: Artifact,
+    samples: Sequence[Sample],
 ) -> tuple[str, list[Outputs]]:
     """Run a file on this machine; with the runtime's name.
 
     Raises:
         EdgeconvError: The runtime refuses the file.
+        StoppedError: ``each``, which yields the samples, was stopped.
     """
     open_file = partial(
         open_runner,
@@ -140,7 +189,7 @@ def _run(
         attempt = partial(_run_once, open_file, samples[0])
         demand_survival(f"{artifact.path} on LiteRT", attempt)
     runner = open_file()
-    return runner.name, [runner.run(sample) for sample in samples]
+    return runner.name, [runner.run(sample) for sample in each(samples)]
 
 
 def _run_once(open_file: Callable[[], Runner], sample: Sample) -> None:

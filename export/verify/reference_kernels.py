@@ -21,6 +21,8 @@ from onnx.reference.ops import op_conv, op_conv_transpose, op_max_pool
 from onnx.reference.ops.op_average_pool import AveragePool_19
 from torch.nn import functional
 
+from edgeconv.export.window_pads import Sides, Windows
+
 Array = npt.NDArray[Any]
 Settings = Mapping[str, Any]
 
@@ -153,21 +155,10 @@ def _moves(x: torch.Tensor, settings: Settings) -> dict[str, list[int]]:
     }
 
 
-def _pads(shape: Sequence[int], window: Sequence[int], settings: Settings) -> list[tuple[int, int]]:
-    """What is added before and after, in each dimension."""
-    ones = [1] * len(shape)
-    steps, gaps = (settings.get(name) or ones for name in ("strides", "dilations"))
-    how = settings.get("auto_pad") or "NOTSET"
-    if not how.startswith("SAME"):
-        pads = settings.get("pads") or [0] * (2 * len(shape))
-        return list(zip(pads[: len(shape)], pads[len(shape) :], strict=True))
-    found = []
-    for size, side, step, gap in zip(shape, window, steps, gaps, strict=True):
-        needed = (-(-size // step) - 1) * step + (side - 1) * gap + 1
-        total = max(needed - size, 0)
-        less, more = total // 2, -(-total // 2)
-        found.append((less, more) if how == "SAME_UPPER" else (more, less))
-    return found
+def _pads(size: Sequence[int], kernel: Sequence[int], settings: Settings) -> tuple[Sides, ...]:
+    """What is added in front and behind, in each dimension."""
+    windows = Windows.of(kernel, settings)
+    return windows.sides(size, windows.same_count(size))
 
 
 def _padded(x: torch.Tensor, settings: Settings, value: float) -> torch.Tensor:

@@ -244,12 +244,11 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize(("arguments", "code", "exit_code", "message", "hint"), FAILURES)
 def test_a_failure_is_an_error_and_a_hint(
-    arguments: list[str], code: str, exit_code: int, message: str, hint: str, as_json: bool
+    arguments: list[str], code: str, exit_code: int, message: str, hint: str
 ) -> None:
-    done = edgeconv(*arguments, *(["--json"] if as_json else []), code=code)
+    done = edgeconv(*arguments, "--json", code=code)
     assert done.returncode == exit_code, done.stderr
     error, *rest = done.stderr.splitlines()
     assert error.startswith("error: ")
@@ -257,14 +256,22 @@ def test_a_failure_is_an_error_and_a_hint(
     if hint:
         assert rest[0].startswith(f"hint: {hint}")
     assert len(rest) <= 1
-    if not as_json:
-        assert done.stdout == ""
-        return
     printed = json.loads(done.stdout)
     assert printed["schema_version"] == 1
     assert printed["exit_code"] == exit_code
     assert f"error: {printable(printed['error']['message'])}" == error
     assert [f"hint: {printed['error']['hint']}"] == (rest or ["hint: "])
+
+
+@pytest.mark.parametrize("failure", [FAILURES[0], FAILURES[9], FAILURES[11]])
+def test_without_json_a_failure_prints_no_document(
+    failure: tuple[list[str], str, int, str, str],
+) -> None:
+    """Of a command line, of a command and of our own code."""
+    arguments, code, exit_code, message, _ = failure
+    done = edgeconv(*arguments, code=code)
+    assert (done.returncode, done.stdout) == (exit_code, "")
+    assert message in done.stderr
 
 
 WARNS = """

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from edgeconv.cli import cli
 from edgeconv.cli.user_defaults import find
+from edgeconv.errors import UsageError
 
 COST = ("cost", "--conv", "8,8,3", "--wide")
 MODELS = "[tool.edgeconv.cost]\nprecision = 'int8'\n"
 
 
-def cost(folder: Path, *arguments: str, before: tuple[str, ...] = (), **more: str) -> tuple:
+def cost(folder: Path) -> tuple[int, str, str]:
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "edgeconv",
-            *before,
-            "cost",
-            "--conv",
-            "8,8,3",
-            "--wide",
-            *arguments,
-        ],
+        [sys.executable, "-m", "edgeconv", *COST],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env={**os.environ, **more},
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def invoke(folder: Path, *arguments: str, **more: str) -> Result:
+    """Run the command line in this process, where PyTorch may be imported already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner().invoke(cli, arguments, env=more, standalone_mode=False)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -58,17 +55,20 @@ def test_the_file_sets_a_default_and_one_line_says_so(project: Path) -> None:
     code, stated, said = cost(below)
     assert code == 0, said
     assert said == f"note: from {path}: --dilation 3\n"
-    assert stated == cost(below, "--dilation", "3")[1]
-    code, plain, said = cost(below, "--dilation", "2")
-    assert (code, said) == (0, "")  # the command line wins
-    assert plain != stated
+    assert stated == invoke(below, *COST, "--dilation", "3").stdout
+    plain = invoke(below, *COST, "--dilation", "2")
+    assert (plain.exit_code, plain.stderr) == (0, "")  # the command line wins
+    assert plain.stdout != stated
 
 
 def test_it_can_be_switched_off(project: Path) -> None:
     write(project, "[tool.edgeconv.cost]\ndilation = 3\n")
-    plain = cost(project, "--dilation", "2")[1]
-    assert cost(project, before=("--no-config",)) == (0, plain, "")
-    assert cost(project, EDGECONV_NO_CONFIG="1") == (0, plain, "")
+    plain = invoke(project, *COST, "--dilation", "2").stdout
+    for done in (
+        invoke(project, "--no-config", *COST),
+        invoke(project, *COST, EDGECONV_NO_CONFIG="1"),
+    ):
+        assert (done.exit_code, done.stdout, done.stderr) == (0, plain, "")
 
 
 @pytest.mark.parametrize(
@@ -120,18 +120,10 @@ def test_a_file_runs_no_code_reaches_no_machine_and_stays_in_its_folder(
     (project / "evil.py").write_text("open('ran', 'w')\n")
     (project / "link").symlink_to(project.parent)
     write(project, f"[tool.edgeconv.{command}]\n{line}\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "edgeconv", command.partition(".")[0], "x", "--json"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 2, done.stderr
-    error = json.loads(done.stdout)["error"]
-    assert f"tool.edgeconv.{command}." in error["message"]
-    assert "on the command line" in error["hint"]
+    error = invoke(project, command.partition(".")[0], "x").exception
+    assert isinstance(error, UsageError)
+    assert f"tool.edgeconv.{command}." in error.message
+    assert "on the command line" in error.hint
     assert not (project / "ran").exists()
 
 

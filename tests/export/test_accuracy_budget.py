@@ -177,6 +177,29 @@ def test_a_budget_that_cannot_be_measured_is_refused(
     assert message in as_printed(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("segmentation", "segmentation takes a map of scores"),
+        ("regression", "'y' of .* holds targets of shape"),
+        ("{folder}/own.py:fails", "own.py:fails raised ValueError: no such output"),
+    ],
+)
+def test_a_task_that_does_not_fit_is_refused_before_calibration(
+    folder: Path, tmp_path: Path, task: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the shapes of the outputs and one sample: a first attempt takes minutes."""
+    (folder / "own.py").write_text(
+        "def fails(outputs, truth):\n    raise ValueError('no such output')\n"
+    )
+    monkeypatch.setattr("edgeconv.export.pipeline.Writer.write", None)
+    monkeypatch.setattr("edgeconv.export.pipeline._quantize", None)
+    options = ("--accuracy-budget", "1%", "--labeled", str(folder / "test.npz"))
+    with pytest.raises(EdgeconvError, match=message):
+        invoke(folder, tmp_path / "out", *options, "--task", task.format(folder=folder))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("text", ["1", "-1%", "x%", "100%"])
 def test_a_budget_is_a_percentage(folder: Path, tmp_path: Path, text: str) -> None:
     with pytest.raises(Exception, match="not a percentage"):

@@ -56,7 +56,7 @@ def test_another_thread_runs_the_network(tmp_path: Path) -> None:
         seen.add(name)
 
     _export(_Noting(note), _samples(), tmp_path / "bundle")
-    assert any(name.startswith("network") for name in seen)
+    assert any(name.startswith("beside") for name in seen)
 
 
 def test_its_errors_are_those_of_the_export(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ class _Held:
         self.reached, self.released = threading.Event(), threading.Event()
 
     def note(self, name: str) -> None:
-        if name.startswith("network"):
+        if name.startswith("beside"):
             self.runs += 1
             if self.runs > self.free:
                 self.reached.set()
@@ -112,7 +112,7 @@ def test_an_interruption_waits_for_no_more_than_the_running_sample(
     with pytest.raises(KeyboardInterrupt):
         _export(_Noting(lambda name: held.note(name)), _samples(), tmp_path / "bundle")
     assert held.runs == free + 1
-    assert not any(thread.name.startswith("network") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("beside") for thread in threading.enumerate())
 
 
 def test_a_network_that_takes_longer_than_its_quantization(

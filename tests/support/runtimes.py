@@ -13,9 +13,12 @@ import onnxruntime as ort
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from edgeconv.export.exact_products import exact_settings, saturates
+
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 OnnxModel = Path | bytes | onnx.ModelProto | ir.Model
+INTEGER_PRODUCTS = {"MatMulInteger", "QGemm", "QLinearConv", "QLinearMatMul"}
 TfliteModel = Path | bytes | bytearray
 
 
@@ -29,17 +32,23 @@ def onnx_session(model: OnnxModel, *, fused: bool = False, **settings: Any) -> o
     """
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
-    # Without it int8 products saturate on x86 processors without VNNI.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    if not fused:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     for name, value in settings.items():
         setattr(options, name, value)
     if isinstance(model, ir.Model):
         model = ir.to_proto(model)
     if isinstance(model, onnx.ModelProto):
         model = model.SerializeToString()
+    for setting in exact_settings(model)[0].items():
+        options.add_session_config_entry(*setting)
+    if not fused and not (saturates() and _multiplies_integers(model)):
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _multiplies_integers(model: Path | bytes) -> bool:
+    """Whether it is exact only as the optimizer writes it, on x86 processors without VNNI."""
+    proto = onnx.load(model) if isinstance(model, Path) else onnx.load_model_from_string(model)
+    return any(node.op_type in INTEGER_PRODUCTS for node in proto.graph.node)
 
 
 def run_onnx(

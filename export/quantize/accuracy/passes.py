@@ -109,7 +109,8 @@ class AccuracyPasses:
         if options.range_method is RangeMethod.AUTO:
             recipe = Recipe(RangeMethod.MINMAX)
             recipe = self._best(recipe, {f"{m.value} ranges": Recipe(m) for m in CLIPPING})
-        recipe = self._best(
+        recipe = self._corrected(recipe)
+        rescaled = self._best(
             recipe,
             {
                 " and ".join(each.value for each in rescalings): replace(
@@ -118,9 +119,17 @@ class AccuracyPasses:
                 for rescalings in _combinations(options)
             },
         )
-        if options.bias_correction:
-            recipe = self._best(recipe, {"bias correction": replace(recipe, corrected=True)})
-        return recipe
+        return rescaled if rescaled is recipe or recipe.corrected else self._corrected(rescaled)
+
+    def _corrected(self, recipe: Recipe) -> Recipe:
+        """The same with bias correction, if that helps.
+
+        It comes before the passes on channels, which are then judged with it: what they even out
+        is the rounding of activations, where that of weights moves the means much further.
+        """
+        if not self._options.bias_correction:
+            return recipe
+        return self._best(recipe, {"bias correction": replace(recipe, corrected=True)})
 
     def learn(self, recipe: Recipe) -> tuple[CalibratedModel, CalibratedModel]:
         """Reconstruct layers and learn the rounding of weights, as far as asked and as it helps.

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.quantize.layers import constant
+from edgeconv.export.window_pads import Windows, cut_in_front
 
 Rows = npt.NDArray[np.int64]
 
@@ -158,31 +159,25 @@ class Axis:
 
 def axes_of(node: ir.Node) -> tuple[Axis, ...]:
     """The geometry of a Conv or ConvTranspose of static shapes, in each dimension of space."""
-    given, transposed = node.attributes, node.op_type == "ConvTranspose"
-    kernel = constant(node, 1).shape[2:]
-    sizes, positions = (_space(value) for value in (node.inputs[0], node.outputs[0]))
-    ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
-    strides = given.get_ints("strides", ones)
-    dilations = given.get_ints("dilations", ones)
-    more = given.get_ints("output_padding", zeros)
-    stated = tuple(given.get_ints("pads", 2 * zeros))
-    mode = given.get_string("auto_pad", "NOTSET")
-    axes = []
-    for i, taps in enumerate(kernel):
-        reach = (taps - 1) * dilations[i] + 1
-        if mode.startswith("SAME") or "output_shape" in given:
-            if transposed:
-                total = (sizes[i] - 1) * strides[i] + more[i] + reach - positions[i]
-            else:
-                total = (positions[i] - 1) * strides[i] + reach - sizes[i]
-            total = max(total, 0)
-            before = total // 2 if mode == "SAME_UPPER" else total - total // 2
-        else:
-            before = 0 if mode == "VALID" else stated[i]
-        axes.append(
-            Axis(sizes[i], positions[i], taps, strides[i], dilations[i], before, transposed)
+    transposed = node.op_type == "ConvTranspose"
+    windows = Windows.of_node(node, constant(node, 1).shape[2:])
+    size, positions = (_space(value) for value in (node.inputs[0], node.outputs[0]))
+    if transposed:
+        front = cut_in_front(node, windows.kernel, size, positions)
+    else:
+        front = windows.front(size, positions)
+    return tuple(
+        Axis(
+            size[axis],
+            positions[axis],
+            taps,
+            windows.strides[axis],
+            windows.dilations[axis],
+            front[axis],
+            transposed,
         )
-    return tuple(axes)
+        for axis, taps in enumerate(windows.kernel)
+    )
 
 
 def _space(value: ir.Value | None) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,12 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
-from edgeconv.export.quantize.calibration.exact_sums import Int64, exact, rounded
+from edgeconv.export.quantize.calibration.exact_sums import (
+    Int64,
+    add_exactly,
+    no_sums,
+    rounded,
+)
 from edgeconv.export.runtimes import IntermediateOutputs
 
 Float64 = npt.NDArray[np.float64]
@@ -51,6 +56,47 @@ class ChannelStatistics:
 
 
 @dataclass(frozen=True)
+class ChannelSamples:
+    """Figures of the channels of an activation in some samples.
+
+    Attributes:
+        low: The least value, [C].
+        high: The greatest value, [C].
+        squares: The sum of the squared values in each sample, [N, C].
+        count: How many values of a channel they are from.
+    """
+
+    low: Float64
+    high: Float64
+    squares: Float64
+    count: int
+
+    @classmethod
+    def of(cls, array: npt.NDArray[Any]) -> ChannelSamples:
+        """The figures of one array [N, C, …] of float32."""
+        rows = array.reshape(array.shape[0], array.shape[1], -1)
+        sums = np.empty(rows.shape[:2])
+        # One by one: how NumPy groups a sum must not depend on the other samples. In float64 only
+        # where it is summed: a copy of the activation would double its memory.
+        for row, of_row in zip(rows, sums, strict=True):
+            np.einsum("cs,cs->c", row, row, dtype=np.float64, casting="safe", out=of_row)
+        return cls(
+            rows.min(axis=(0, 2)).astype(np.float64),
+            rows.max(axis=(0, 2)).astype(np.float64),
+            np.where(np.isfinite(sums), sums, 0.0),
+            rows.shape[0] * rows.shape[2],
+        )
+
+    def __add__(self, other: ChannelSamples) -> ChannelSamples:
+        return ChannelSamples(
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            np.concatenate([self.squares, other.squares]),
+            self.count + other.count,
+        )
+
+
+@dataclass(frozen=True)
 class ChannelSums:
     """What the channels of an activation add up to.
 
@@ -69,22 +115,6 @@ class ChannelSums:
     squares: Int64
     count: int
 
-    @classmethod
-    def of(cls, array: npt.NDArray[Any]) -> ChannelSums:
-        """The sums of one array [N, C, …] of float32."""
-        rows = array.reshape(array.shape[0], array.shape[1], -1)
-        sums = np.empty(rows.shape[:2])
-        # One by one: how NumPy groups a sum must not depend on the other samples. In float64 only
-        # where it is summed: a copy of the activation would double its memory.
-        for row, of_row in zip(rows, sums, strict=True):
-            np.einsum("cs,cs->c", row, row, dtype=np.float64, casting="safe", out=of_row)
-        return cls(
-            rows.min(axis=(0, 2)).astype(np.float64),
-            rows.max(axis=(0, 2)).astype(np.float64),
-            exact(np.where(np.isfinite(sums), sums, 0.0)),
-            rows.shape[0] * rows.shape[2],
-        )
-
     def __add__(self, other: ChannelSums) -> ChannelSums:
         return ChannelSums(
             np.minimum(self.low, other.low),
@@ -101,14 +131,57 @@ class ChannelSums:
         )
 
 
+class RunningSums:
+    """What the channels of some activations add up to so far.
+
+    One array holds the sums of all of them: NumPy's calls cost more than their work on each, and
+    so does adding up places of which most are empty.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._ends = np.zeros(0, np.int64)
+        self._all = ChannelSums(np.zeros(0), np.zeros(0), no_sums(0), 0)
+
+    def add(self, found: Mapping[str, ChannelSamples]) -> None:
+        """Add further samples of each activation; the activations are the same every time."""
+        if not found:
+            return
+        low = np.concatenate([each.low for each in found.values()])
+        high = np.concatenate([each.high for each in found.values()])
+        if not self._counts:
+            self._counts = dict.fromkeys(found, 0)
+            self._ends = np.cumsum([len(each.low) for each in found.values()])
+            self._all = ChannelSums(low, high, no_sums(len(low)), 0)
+        squares = np.zeros((max(len(each.squares) for each in found.values()), len(low)))
+        for (name, each), end in zip(found.items(), self._ends, strict=True):
+            squares[: len(each.squares), end - len(each.low) : end] = each.squares
+            self._counts[name] += each.count
+        add_exactly(self._all.squares, squares)
+        np.minimum(self._all.low, low, out=self._all.low)
+        np.maximum(self._all.high, high, out=self._all.high)
+
+    @property
+    def sums(self) -> dict[str, ChannelSums]:
+        """What each activation adds up to, by its name."""
+        found: dict[str, ChannelSums] = {}
+        start = 0
+        for (name, count), end in zip(self._counts.items(), self._ends.tolist(), strict=True):
+            low, high, squares = (
+                each[..., start:end].copy()
+                for each in (self._all.low, self._all.high, self._all.squares)
+            )
+            found[name] = ChannelSums(low, high, squares, count)
+            start = end
+        return found
+
+
 def observe_channels(
     model: ir.Model, names: Sequence[str], batches: Iterable[Batch]
 ) -> dict[str, ChannelStatistics]:
     """Observe each named float activation, with a few batches at a time in memory."""
     activations = IntermediateOutputs(model, names)
-    found: dict[str, ChannelSums] = {}
+    running = RunningSums()
     for arrays in activations.run_each(batches):
-        for name, array in zip(names, arrays, strict=True):
-            each = ChannelSums.of(array)
-            found[name] = found[name] + each if name in found else each
-    return {name: sums.statistics for name, sums in found.items()}
+        running.add(dict(zip(names, map(ChannelSamples.of, arrays), strict=True)))
+    return {name: sums.statistics for name, sums in running.sums.items()}

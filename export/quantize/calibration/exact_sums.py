@@ -33,17 +33,34 @@ def exact(numbers: Float64) -> Int64:
         The sum over N as the places of a long number, [places, C]. Such sums may be added, as long
         as no more than a million numbers were.
     """
+    places = no_sums(numbers.shape[1])
+    add_exactly(places, numbers)
+    return places
+
+
+def no_sums(count: int) -> Int64:
+    """The places of so many sums of nothing, [places, C]."""
+    return np.zeros((_PLACES, count), np.int64)
+
+
+def add_exactly(places: Int64, numbers: Float64) -> None:
+    """Add numbers to sums in place.
+
+    Args:
+        places: The places of the sums, [places, C], contiguous.
+        numbers: As of :func:`exact`, [N, C].
+    """
     mantissas, exponents = np.frexp(numbers)
     whole = np.ldexp(mantissas, _MANTISSA).astype(np.int64)
     first = exponents.astype(np.int64) + (_UNIT - _MANTISSA)  # the weight of a mantissa's last bit
     whole >>= np.clip(-first, 0, 63)
     first = np.maximum(first, 0)
-    places = np.zeros((_PLACES, numbers.shape[1]), np.int64)
-    channels = np.arange(numbers.shape[1])
+    flat, channels = places.reshape(-1), np.arange(numbers.shape[1])
     for part, at in ((whole & ((1 << _LOWER) - 1), first), (whole >> _LOWER, first + _LOWER)):
-        for place, value in zip(at // _WEIGHT, part << (at % _WEIGHT), strict=True):
-            places[place, channels] += value
-    return places
+        # By the index of the flat array: it takes a third of the time of two indices.
+        indices = at // _WEIGHT * numbers.shape[1] + channels
+        for index, value in zip(indices, part << (at % _WEIGHT), strict=True):
+            flat[index] += value
 
 
 def rounded(places: Int64) -> Float64:

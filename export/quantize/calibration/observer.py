@@ -15,7 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.errors import DataError
-from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics, ChannelSums
+from edgeconv.export.quantize.calibration.channel_statistics import (
+    ChannelSamples,
+    ChannelStatistics,
+    ChannelSums,
+    RunningSums,
+)
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count
 
 # So many values of an activation are counted per sample: over 128 samples a million, a hundred of
@@ -81,12 +86,12 @@ class Observer:
         self._histograms = {
             name: Histogram(np.inf, -np.inf, 1, np.zeros(bins, np.int64)) for name in names
         }
-        self._sums: dict[str, ChannelSums] = {}
+        self._sums = RunningSums()
 
     @property
     def observed(self) -> Observed:
         """What was observed so far."""
-        return Observed(self._histograms, self._sums)
+        return Observed(self._histograms, self._sums.sums)
 
     def histogram(self, name: str) -> Histogram:
         """The histogram of an activation so far."""
@@ -104,12 +109,18 @@ class Observer:
         Raises:
             DataError: An activation is NaN or infinite.
         """
+        channels: dict[str, ChannelSamples] = {}
         for index, (name, histogram) in enumerate(self._histograms.items()):
             arrays = [batch[index] for batch in batches]
             shape = arrays[0].shape
             stacks = len(arrays) > 1 and arrays[0].nbytes <= _STACKED_BYTES
             for whole in [np.stack(arrays)] if stacks else arrays:
-                low, high = self._extremes(name, whole, shape)
+                if name in self._by_channel:
+                    each = ChannelSamples.of(whole.reshape(-1, *shape[1:]))
+                    channels[name] = channels[name] + each if name in channels else each
+                    low, high = float(each.low.min()), float(each.high.max())
+                else:
+                    low, high = float(whole.min()), float(whole.max())
                 if not math.isfinite(low) or not math.isfinite(high):
                     _refuse(name, arrays, numbers or range(1, len(arrays) + 1))
                 histogram.minimum = min(histogram.minimum, low)
@@ -119,14 +130,7 @@ class Observer:
                     histogram.weight = stride(shape[1:] if samples > 1 else shape)
                     rows = whole.reshape(-1, math.prod(shape) // samples)[:, :: histogram.weight]
                     histogram.counts += count(np.ascontiguousarray(rows))
-
-    def _extremes(self, name: str, whole: Float32, shape: Sequence[int]) -> tuple[float, float]:
-        if name not in self._by_channel:
-            return float(whole.min()), float(whole.max())
-        each = ChannelSums.of(whole.reshape(-1, *shape[1:]))
-        known = self._sums.get(name)
-        self._sums[name] = each if known is None else known + each
-        return float(each.low.min()), float(each.high.max())
+        self._sums.add(channels)
 
 
 def _refuse(name: str, arrays: Sequence[Float32], numbers: Sequence[int]) -> None:

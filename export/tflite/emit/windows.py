@@ -12,6 +12,7 @@ from edgeconv.export.tflite.emit.borders import Pairs, bordered
 from edgeconv.export.tflite.graph import Array, Padding, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Shape
 from edgeconv.export.tflite.node_lowering import NodeLowering
+from edgeconv.export.window_pads import Windows
 
 Pair = tuple[int, int]
 
@@ -68,17 +69,11 @@ def extents(ctx: NodeLowering, kernel: Sequence[int]) -> Extents:
     """The window of a Conv or pool node over its first input, for each spatial dimension."""
     spatial = ctx.shape(0)[2:]
     result = ctx.result_shape[2:]
-    rank = len(spatial)
-    ones = (1,) * rank
-    strides = tuple(ctx.attributes.get_ints("strides", ones))
-    dilations = tuple(ctx.attributes.get_ints("dilations", ones))
-    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    needed = [
-        (result[axis] - 1) * strides[axis] + reach[axis] - spatial[axis] for axis in range(rank)
-    ]
-    low = _low(ctx, needed)
+    windows = Windows.of_node(ctx.node, kernel)
+    low = windows.front(spatial, result)
+    needed = windows.needed(spatial, result)
     high = tuple(max(0, total - before) for total, before in zip(needed, low, strict=True))
-    return Extents(strides, dilations, low, high, spatial, result)
+    return Extents(windows.strides, windows.dilations, low, high, spatial, result)
 
 
 def window(ctx: NodeLowering, kernel: Sequence[int]) -> Window:
@@ -125,19 +120,6 @@ def border_factors(
         along[axis] = -1
         factors = factors * (kernel[axis] / inside.sum(axis=1).clip(1)).reshape(along)
     return factors.astype(FLOAT)
-
-
-def _low(ctx: NodeLowering, needed: Sequence[int]) -> tuple[int, ...]:
-    """Padding in front, by attribute ``auto_pad`` or ``pads``."""
-    rank = len(needed)
-    mode = ctx.attributes.get_string("auto_pad", "NOTSET")
-    if mode == "VALID":
-        return (0,) * rank
-    if mode == "SAME_UPPER":
-        return tuple(max(0, total) // 2 for total in needed)
-    if mode == "SAME_LOWER":
-        return tuple((max(0, total) + 1) // 2 for total in needed)
-    return tuple(ctx.attributes.get_ints("pads", (0,) * (2 * rank)))[:rank]
 
 
 def _pair(values: Sequence[int], filler: int) -> Pair:

@@ -17,6 +17,7 @@ from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
 from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Perm, Shape
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.window_pads import cut_in_front
 
 Pair = tuple[int, int]
 
@@ -46,7 +47,8 @@ def conv_transpose(ctx: NodeLowering) -> None:
     (n, height, width, channels), order = map_result(ctx)
     x = map_input(ctx)
     result = (height, width)
-    low = _low(ctx)
+    cut = _cut(ctx)
+    low = (cut[0], cut[1]) if len(cut) == 2 else (0, cut[0])
     kernel = weight.shape[1:3]
     full = tuple((x.shape[1 + a] - 1) * strides[a] + kernel[a] for a in (0, 1))
     padding = _padding(low, x.shape[1:3], result, kernel, strides)
@@ -168,36 +170,9 @@ def _dense(array: Array, group: int, dilations: Sequence[int]) -> Array:
     return whole
 
 
-def _low(ctx: NodeLowering) -> Pair:
-    """What is cut in front of height and width."""
-    low = _cut(ctx)
-    return (low[0], low[1]) if len(low) == 2 else (0, low[0])
-
-
 def _cut(ctx: NodeLowering) -> Shape:
-    """What is cut in front: ``pads``, or by ``auto_pad`` or ``output_shape`` half of the rest."""
-    rank = len(ctx.shape(0)) - 2
-    mode = ctx.attributes.get_string("auto_pad", "NOTSET")
-    if mode in ("NOTSET", "VALID") and not ctx.attributes.get_ints("output_shape", ()):
-        return tuple(ctx.attributes.get_ints("pads", (0,) * (2 * rank)))[:rank]
-    totals = _totals(ctx, rank)
-    upper = mode == "SAME_UPPER"
-    return tuple(total // 2 if upper else total - total // 2 for total in totals)
-
-
-def _totals(ctx: NodeLowering, rank: int) -> list[int]:
-    ones = (1,) * rank
-    strides = ctx.attributes.get_ints("strides", ones)
-    dilations = ctx.attributes.get_ints("dilations", ones)
-    extra = ctx.attributes.get_ints("output_padding", (0,) * rank)
-    size, kernel, result = ctx.shape(0)[2:], ctx.shape(1)[2:], ctx.result_shape[2:]
-    return [
-        max(
-            0,
-            strides[a] * (size[a] - 1) + extra[a] + dilations[a] * (kernel[a] - 1) + 1 - result[a],
-        )
-        for a in range(rank)
-    ]
+    """What is cut in front, in each dimension of space."""
+    return cut_in_front(ctx.node, ctx.shape(1)[2:], ctx.shape(0)[2:], ctx.result_shape[2:])
 
 
 def _pair(ctx: NodeLowering, name: str, default: int) -> Pair:

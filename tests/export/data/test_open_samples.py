@@ -97,7 +97,7 @@ def test_damaged_images_are_named_and_skipped(tmp_path: Path) -> None:
 
 def test_only_damaged_images_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"no usable sample \(1 could not be read; a.png is no im"):
+    with pytest.raises(DataError, match=r"no usable sample \(1 could not be used; a.png is no im"):
         list(choose(open_samples(tmp_path, COLOR, None), 4))
 
 

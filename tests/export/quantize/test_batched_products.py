@@ -100,7 +100,7 @@ def test_a_weight_that_something_else_reads_stays_as_it_is() -> None:
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
 
 
-@examples(max_examples=25, deadline=None)
+@examples(max_examples=12, deadline=None)
 @given(shapes(st.sampled_from([1, 32, 33, 50])))
 def test_integer_products_are_within_a_step_on_both_runtimes(given: tuple[Shape, Shape]) -> None:
     model = product(*given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from edgeconv.errors import DataError
 from edgeconv.export.data.coco import CocoImage
+from edgeconv.export.data.truth import Labeled
 from edgeconv.export.tasks.box_readings import found_in_each, other_form, overlaps
 from edgeconv.export.tasks.detection import Detection
 from edgeconv.export.tasks.found_boxes import checked, decoded
@@ -267,12 +269,14 @@ def test_lists_without_a_box_are_no_boxes() -> None:
 
 
 def opened(folder: Path, labels: tuple[str, ...] | None = None) -> list[CocoImage]:
+    return [image for _, image in labeled(folder, labels).pairs]
+
+
+def labeled(folder: Path, labels: tuple[str, ...] | None = None) -> Labeled[CocoImage]:
     manifest = made_manifest((1, 3, SIZE, SIZE), (1, 2, 6), preprocessing=LETTERBOX, labels=labels)
     (folder / "mine.py").write_text("def decode(outputs):\n    return [], [], []\n")
     task = Detection(f"{folder / 'mine.py'}:decode")
-    return [
-        image for _, image in task.open(folder / "images", folder / "coco.json", manifest).pairs
-    ]
+    return task.open(folder / "images", folder / "coco.json", manifest)
 
 
 def test_labels_that_are_no_categories_are_named(
@@ -322,14 +326,24 @@ def test_boxes_that_are_not_cocos(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         opened(tmp_path)
 
 
-def test_an_image_of_another_size_than_annotated(tmp_path: Path) -> None:
-    """Also one that its EXIF orientation turns: its boxes would lie elsewhere."""
+def test_what_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
+    """As pycocotools judges the images that have results."""
+    made_coco(tmp_path)
+    Image.new("RGB", (40, 80)).save(tmp_path / "images" / "3.png")
+    (tmp_path / "images" / "5.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    data = labeled(tmp_path)
+    assert {image.number for _, image in data.pairs} == set(range(20)) - {3, 5}
+    of_size, damaged = sorted(data.skipped)
+    assert re.fullmatch(r"3\.png is 40x80 pixels, and \S+coco\.json says 80x80", of_size)
+    assert damaged.startswith("5.png ")
+
+
+def test_an_image_that_its_exif_orientation_turns(tmp_path: Path) -> None:
+    """All that one camera took would be left out, and their boxes lie elsewhere."""
     _, document = made_coco(tmp_path)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (60, 80)).save(tmp_path / "images" / "5.png", exif=exif)
-    with pytest.raises(DataError, match=r"5\.png is 80x60 pixels, and .* says 80x80"):
-        opened(tmp_path)
     document["images"][5].update(width=60, height=80)
     written(tmp_path, document)
     with pytest.raises(DataError, match=r"says 60x80\nhint: .* exif_rotation = false"):

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from edgeconv.errors import DataError, EdgeconvError, UsageError
 from edgeconv.evaluation import Figure
@@ -418,3 +420,29 @@ def test_a_poor_network_leaves_no_doubt_of_two_classes(right: float, tmp_path: P
         assert task.doubts(task.count([scores], truths)) == []
     swapped = np.eye(2, dtype=np.float32)[1 - truths]
     assert "in another order" in str(task.doubts(task.count([swapped], truths)))
+
+
+def test_a_network_without_training_leaves_no_doubt_of_the_order(tmp_path: Path) -> None:
+    """It gives each of five clusters to one class, and several of them to the same one."""
+    truths = np.arange(100) % 5
+    task = opened(Classification(), tmp_path, (1, 5), truths)
+    warned = 0
+    for seed in range(40):
+        torch.manual_seed(seed)
+        x = torch.randn(5, 64)[truths] + 0.05 * torch.randn(100, 64)
+        network = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 5))
+        with torch.inference_mode():
+            warned += len(task.doubts(task.count([network(x).numpy()], truths)))
+    assert warned <= 3  # where no two clusters meet: 15 of 40 before that counted
+
+
+def test_another_order_of_a_poor_network_is_doubted(tmp_path: Path) -> None:
+    """Right in 70 % of the samples, and in as little as half of those of one class."""
+    truths = np.arange(300) % 10
+    task = opened(Classification(), tmp_path, (1, 10), truths)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        right = rng.random(300) < rng.uniform(0.5, 0.9, 10)[truths]
+        predicted = np.where(right, truths, rng.integers(0, 10, 300))
+        scores = np.eye(10, dtype=np.float32)[rng.permutation(10)[predicted]]
+        assert "in another order" in str(task.doubts(task.count([scores], truths)))

@@ -22,7 +22,11 @@ from edgeconv.export.quantize.accuracy.surveyed_file import (
     merged,
     save_surveyed,
 )
-from edgeconv.export.quantize.calibration.channel_statistics import ChannelSums
+from edgeconv.export.quantize.calibration.channel_statistics import (
+    ChannelSamples,
+    ChannelSums,
+    RunningSums,
+)
 from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.calibration.survey import Survey
 from edgeconv.export.quantize_options import QuantizeOptions
@@ -79,7 +83,9 @@ def same(one: Survey, other: Survey) -> None:
             assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
 
 
-@pytest.mark.parametrize("parts", [2, 3, 7, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "parts", [3, *(pytest.param(parts, marks=pytest.mark.slow) for parts in (2, 7, 50))]
+)
 def test_parts_add_up_to_the_whole(
     graph: ir.Model, batches: list[Sample], whole: Survey, parts: int, tmp_path: Path
 ) -> None:
@@ -132,14 +138,17 @@ def test_parts_of_other_networks_and_damaged_ones(whole: Survey, tmp_path: Path)
     st.randoms(),
 )
 def test_the_sums_of_channels_are_exact_in_any_order(array: np.ndarray, random: object) -> None:
-    found = ChannelSums.of(array)
-    single = [ChannelSums.of(array[i : i + 1]) for i in range(len(array))]
+    found = _sums(array)
+    single = [_sums(array[i : i + 1]) for i in range(len(array))]
     random.shuffle(single)  # type: ignore[attr-defined]
     added = single[0]
     for each in single[1:]:
         added = added + each
-    assert np.array_equal(added.squares, found.squares)
-    assert added.count == found.count
+    running = _sums(*(array[i : i + 1] for i in range(len(array))))
+    for sums in (added, running):
+        assert np.array_equal(sums.squares, found.squares)
+        assert np.array_equal([sums.low, sums.high], [found.low, found.high])
+        assert sums.count == found.count
     # NumPy rounds the sum of one sample in float64; the samples are added exactly.
     rows = [np.einsum("cs,cs->c", row, row, dtype=np.float64) for row in array]
     exact = [sum(map(Fraction, column), Fraction()) for column in np.stack(rows, 1).tolist()]
@@ -147,3 +156,12 @@ def test_the_sums_of_channels_are_exact_in_any_order(array: np.ndarray, random: 
     # The exact sum is rounded once for each of its places that are not zero, and in the division.
     wanted = [float(each / count) for each in exact]
     assert found.statistics.mean_square == pytest.approx(wanted, rel=1e-15, abs=0)
+
+
+def _sums(*batches: np.ndarray) -> ChannelSums:
+    """What the channels of an activation add up to over batches, beside another activation."""
+    running = RunningSums()
+    for batch in batches:
+        other = np.concatenate([batch, batch])[:, :1]
+        running.add({"other": ChannelSamples.of(other), "x": ChannelSamples.of(batch)})
+    return running.sums["x"]

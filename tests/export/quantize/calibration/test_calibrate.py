@@ -135,15 +135,15 @@ def test_a_fixed_range_clips_nobody_who_shares_it(samples: list[Sample]) -> None
     assert parameters.range.low < -2
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_outputs_are_never_clipped(samples: list[Sample], method: RangeMethod) -> None:
+def test_outputs_are_never_clipped(samples: list[Sample]) -> None:
     graph = captured(randomize_(nn.Conv2d(3, 4, 3), shape=SHAPE))
     name = graph.graph.outputs[0].name
     spike = (samples[0][0].copy(),)
     spike[0][0, 0, 12, 12] = 1e4
-    found = calibrate(graph, {"output": [name]}, [*samples, spike], method)
     whole = calibrate(graph, {"output": [name]}, [*samples, spike])
-    assert found.ranges == whole.ranges
+    for method in METHODS:
+        found = calibrate(graph, {"output": [name]}, [*samples, spike], method)
+        assert found.ranges == whole.ranges, method
 
 
 def test_an_infinite_activation_is_named_with_its_batch(
