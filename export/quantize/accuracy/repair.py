@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from edgeconv.export.quantize.accuracy.asked_target import Order, reach_asked
+from edgeconv.export.quantize.accuracy.asked_target import reach_asked
 from edgeconv.export.quantize.accuracy.candidates import Candidates, Unit
 from edgeconv.export.quantize.accuracy.held_back import HeldBack
 from edgeconv.export.quantize.accuracy.judge import Gain, Judge
@@ -73,8 +73,7 @@ def repair(
         found = search.reach(_GOOD_DB, _FEW, questions=most)
         found = found or search.reach(_LEAST_DB, _MANY, partly=True, questions=most)
     else:
-        order = Order(candidates, judge, reaching, progress)
-        found = reach_asked(order, candidates, before, target_db, held_back)
+        found = reach_asked(candidates, judge, reaching, target_db, held_back, progress)
     if not found:
         return current, None
     repaired = candidates.with_float(found)

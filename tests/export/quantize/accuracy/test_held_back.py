@@ -55,7 +55,7 @@ def held_back(graph: ir.Model) -> HeldBack:
     return HeldBack(lambda: HELD_BACK, graph, lambda qdq: qdq)
 
 
-def test_the_search_aims_higher_where_samples_held_back_have_less() -> None:
+def test_more_leaves_where_samples_held_back_have_less() -> None:
     graph, data = network(), Counted(FITTED)
     fitted, held = Judge.on(graph, FITTED), Judge.on(graph, HELD_BACK)
     target = fitted.sqnr_db(quantize(graph, FITTED, PLAIN).model) + 1
