@@ -134,10 +134,9 @@ class Writer:
         """What measures on the samples that verify."""
 
         def samples() -> list[Batch]:
-            kept = [list(sample) for sample in batches.kept]
             if entrance is None:
-                return kept
-            return [[entrance.normalized(pictures)] for (pictures,) in kept]
+                return list(batches.kept)
+            return [[entrance.normalized(pictures)] for (pictures,) in batches.kept]
 
         expected = graph if self.head is None else self.head.behind(graph)
         return HeldBack(samples, expected, self._headed)
