@@ -113,9 +113,7 @@ class AccuracyPasses:
         rescaled = self._best(
             recipe,
             {
-                " and ".join(each.value for each in rescalings): replace(
-                    recipe, rescalings=rescalings
-                )
+                _named(rescalings): replace(recipe, rescalings=rescalings)
                 for rescalings in _combinations(options)
             },
         )
@@ -129,7 +127,8 @@ class AccuracyPasses:
         """
         if not self._options.bias_correction:
             return recipe
-        return self._best(recipe, {"bias correction": replace(recipe, corrected=True)})
+        after = f" with {_named(recipe.rescalings)}" if recipe.rescalings else ""
+        return self._best(recipe, {f"bias correction{after}": replace(recipe, corrected=True)})
 
     def learn(self, recipe: Recipe) -> tuple[CalibratedModel, CalibratedModel]:
         """Reconstruct layers and learn the rounding of weights, as far as asked and as it helps.
@@ -324,6 +323,10 @@ class AccuracyPasses:
 def _plain(recipe: Recipe) -> Recipe:
     """The same without bias correction."""
     return replace(recipe, corrected=False)
+
+
+def _named(rescalings: Iterable[Rescaling]) -> str:
+    return " and ".join(each.value for each in rescalings)
 
 
 def _combinations(options: QuantizeOptions) -> Iterable[tuple[Rescaling, ...]]:

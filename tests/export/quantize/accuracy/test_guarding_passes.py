@@ -120,6 +120,22 @@ def test_bias_correction_takes_what_rounding_adds(network: DigitNetwork) -> None
     assert step.with_db > step.without_db + 3
 
 
+def test_equalization_is_judged_with_corrected_biases(network: DigitNetwork) -> None:
+    both = replace(PLAIN, equalization=True, bias_correction=True)
+    coarse = quantize(graph_of(with_coarse_weights(network, 20.0)), training_samples(), both)
+    assert improvement(coarse, "bias correction").kept
+    corrected_db = improvement(coarse, "bias correction").with_db
+    assert improvement(coarse, "equalization").without_db == corrected_db
+
+
+def test_biases_that_need_equalization_first_are_corrected_after_it(network: DigitNetwork) -> None:
+    both = replace(PLAIN, equalization=True, bias_correction=True)
+    result = quantize(graph_of(rescaled(network)), training_samples(), both)
+    assert not improvement(result, "bias correction").kept
+    equalized_db = improvement(result, "equalization").with_db
+    assert improvement(result, "bias correction with equalization").without_db == equalized_db
+
+
 def test_reconstruction_makes_up_for_coarse_weights(network: DigitNetwork) -> None:
     graph = graph_of(with_coarse_weights(network))
     nearest = quantize(graph, training_samples(), PLAIN)
