@@ -6,12 +6,12 @@
 AIMET's rows stay as the page has them where ``--aimet`` is not given.
 
 The networks and pictures are those of ``benchmarks.real_networks``. Each file of ours is a whole
-export, verified in both formats. The last row of ours also leaves operators in float until 21 dB
-are reached on calibration samples (``QuantizeOptions.repair_to``), which ``--min-sqnr 21`` does
-after trying everything else. ai-edge-quantizer gets our float32 file; it has to be installed unless
-``--ours`` is given. Writes ``results/int8_real_weights.md``, where networks that were not asked for
-stay as they are. PEER is the Python of an environment with aimet-onnx, which then quantizes the
-same graphs at the same places (``peers/aimet.py``).
+export, verified in both formats. The last row of ours also leaves operators in float until
+calibration samples and those that verify have 21 dB (``QuantizeOptions.repair_to``), which
+``--min-sqnr 21`` does after trying everything else. ai-edge-quantizer gets our float32 file; it has
+to be installed unless ``--ours`` is given. Writes ``results/int8_real_weights.md``, where networks
+that were not asked for stay as they are. PEER is the Python of an environment with aimet-onnx,
+which then quantizes the same graphs at the same places (``peers/aimet.py``).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def ours(task: Task, efforts: Sequence[int]) -> Iterator[list[str]]:
     for title, options in ways.items():
         try:
             made = exported(task, samples.calibration, options)
-        except EdgeconvError as error:  # the target is missed on the samples that verify
+        except EdgeconvError as error:  # the target is not reached
             sys.stderr.write(f"{title}: {error}\n")
             cells = len(_figures(task, samples, expected, expected))
             yield [title, *["refused"] * cells, "", ""]
@@ -285,9 +285,9 @@ def main() -> None:
             "verification included, for other tools that of the quantizer.",
             "ONNX Runtime's entropy and percentile count the values of 16 samples at a time.",
             "A method without a row was not measured on that network.",
-            f"The row with {LEAST_DB} dB leaves operators in float until calibration samples have",
-            "that much, and is refused where the samples that verify have less; the column counts",
-            "all operators in float of our files.",
+            f"The row with {LEAST_DB} dB leaves operators in float until calibration samples and",
+            "those that verify have that much; the column counts all operators in float of our",
+            "files.",
             "Layer reconstruction (effort 2) was developed on MobileNetV2 and EfficientNet-Lite0.",
             *([f"The rows of {earlier} are of an earlier run."] if earlier else []),
             machine("edgeconv", "onnxruntime", "ai-edge-quantizer"),
