@@ -13,6 +13,7 @@ from pathlib import Path
 from edgeconv import __version__
 from edgeconv.doctor.finding import Finding, Section, State
 from edgeconv.errors import EdgeconvError, UsageError, first_line
+from edgeconv.runner.probe import cpuinfo
 from edgeconv.units import format_bytes
 from edgeconv.user_folders import cache_folder, state_folder
 
@@ -30,6 +31,7 @@ def system() -> Iterator[Finding]:
     yield Finding(Section.SYSTEM, "edgeconv", State.OK, f"{__version__} in {where}")
     yield _python()
     yield _platform()
+    yield from _processor()
 
 
 def boards() -> Iterator[Finding]:
@@ -78,6 +80,20 @@ def _platform() -> Finding:
         hint = f"use a system with glibc {needed} or newer, which the wheels of torch need"
         return Finding(Section.SYSTEM, "system", State.WARNING, found, hint)
     return Finding(Section.SYSTEM, "system", State.OK, found)
+
+
+def _processor() -> Iterator[Finding]:
+    """Say where ONNX Runtime's products of uint8 and int8 saturate by default."""
+    cpu = cpuinfo()
+    features = cpu.get("flags", "").split()
+    if not features or any("vnni" in feature for feature in features):
+        return
+    found = (
+        f"{cpu.get('model name', 'x86')} has no VNNI: ONNX Runtime's int8 kernels saturate in "
+        "sessions that do not ask for exact ones, as edgeconv and a bundle's run.py do"
+    )
+    hint = 'set session.x64quantprecision to "1" in the sessions of your own programs'
+    yield Finding(Section.SYSTEM, "processor", State.WARNING, found, hint)
 
 
 def _ssh() -> Finding:

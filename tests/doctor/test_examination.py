@@ -17,7 +17,7 @@ from edgeconv.cli import cli, doctor_command
 from edgeconv.device import open_device
 from edgeconv.doctor import Finding, Section, State
 from edgeconv.doctor.requirements import USES, _read, requirements
-from edgeconv.doctor.system import boards, folders
+from edgeconv.doctor.system import boards, folders, system
 from edgeconv.doctor.trials import explain, try_out
 from edgeconv.errors import MeasurementError
 
@@ -259,3 +259,17 @@ def test_what_imports_torchvision_is_not_to_blame_for_it() -> None:
     assert fault.what.startswith("does not import, because torchvision ")
     assert "was not built for the installed torch" in fault.what
     assert explain(said, "torchvision").what.startswith("was not built for the installed torch")
+
+
+@pytest.mark.parametrize(
+    ("flags", "warned"),
+    [("fpu avx2 fma", True), ("avx2 avx_vnni", False), ("avx2 avx512_vnni", False), ("", False)],
+)
+def test_a_processor_whose_products_saturate_is_named(
+    flags: str, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu = {"model name": "Some CPU", "flags": flags} if flags else {"Features": "asimd asimddp"}
+    monkeypatch.setattr(sys.modules["edgeconv.doctor.system"], "cpuinfo", lambda: cpu)
+    found = [each for each in system() if each.name == "processor"]
+    assert [each.state for each in found] == [State.WARNING] * warned
+    assert all("Some CPU has no VNNI" in each.found for each in found)
