@@ -80,7 +80,7 @@ def test_a_build_of_onnx_runtime_that_has_it() -> None:
     OnnxModel(module, "m.onnx", 4, xnnpack=True)
     provider = "XnnpackExecutionProvider", {"intra_op_num_threads": "4"}
     assert opened == [1, [provider, "CPUExecutionProvider"]]
-    assert entries == {"session.intra_op.allow_spinning": "0"}
+    assert entries["session.intra_op.allow_spinning"] == "0"
     opened.clear()
     OnnxModel(module, "m.onnx", 4, xnnpack=False)
     assert opened == [4, ["CPUExecutionProvider"]]
