@@ -18,35 +18,111 @@ Settings = dict[str, str]
 
 # int8 weights beside uint8 activations become uint8.
 _UINT8_WEIGHTS = {"session.x64quantprecision": "1"}
-# Operators between DequantizeLinear and QuantizeLinear run in float, where such sums are exact.
-_IN_FLOAT = {"session.disable_quant_qdq": "1"}
+_FOLDER = "session.model_external_initializers_file_folder_path"  # of a model that is bytes
+_OWN = "_own_constant_"  # in the names of constants that are added
 
 
-def exact_settings(model: Path | bytes) -> tuple[Settings, Settings]:
-    """The settings with which a session of a model is exact, and those for where it has no kernel.
+def exact_form(model: Path | bytes) -> tuple[Path | bytes, Settings]:
+    """A model in a form that computes the same, and the settings with which its session is exact.
 
-    Beside int8 activations there is no kernel for uint8 weights, and none is needed: those of int8
-    and int8 are exact. Where a zero point of weights is left out, ONNX Runtime adds one of the
-    wrong shape as it makes them uint8.
+    Where such a session has no kernel, as beside int8 activations, none is needed without the
+    settings: products of int8 and int8 are exact.
+
+    As it makes weights uint8, ONNX Runtime refuses a model in which two of them share numbers or a
+    zero point, and where a zero point is left out it adds one of the wrong shape. In this form
+    each has its own.
+
+    Args:
+        model: The path of an ``.onnx`` file, or its bytes.
     """
     if not saturates():
-        return {}, {}
-    apart = _IN_FLOAT if _leaves_out_zero_points(model) else {}
-    return {**apart, **_UINT8_WEIGHTS}, apart
-
-
-def _leaves_out_zero_points(model: Path | bytes) -> bool:
+        return model, {}
     try:
         if isinstance(model, Path):
             proto = onnx.load(model, load_external_data=False)
         else:
             proto = onnx.load_model_from_string(model)
     except Exception:  # of protobuf or onnx; ONNX Runtime says what is wrong with it
-        return False
-    return any(
-        node.op_type == "DequantizeLinear" and not all(node.input[2:3] or [""])
-        for node in proto.graph.node
-    )
+        return model, _UINT8_WEIGHTS
+    # Weights of bodies are left alone: they stay int8 where they lie outside of them.
+    graph = proto.graph
+    if not any([_part_readers(graph), _state_zero_points(graph), _part_constants(graph)]):
+        return model, _UINT8_WEIGHTS
+    beside = {_FOLDER: str(model.parent)} if isinstance(model, Path) else {}
+    return proto.SerializeToString(), {**_UINT8_WEIGHTS, **beside}
+
+
+def _int8_constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
+    inputs = {value.name for value in graph.input}
+    found = {each.name: each for each in graph.initializer if each.name not in inputs}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = node.attribute[0].t
+    return {name: each for name, each in found.items() if each.data_type == TensorProto.INT8}
+
+
+def _part_readers(graph: onnx.GraphProto) -> bool:
+    """Give each reader of an int8 weight a DequantizeLinear; whether there are two of one."""
+    constants, nodes = _int8_constants(graph), list[onnx.NodeProto]()
+    steps = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants
+    }
+    seen = set[str]()
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in steps and name in seen:
+                again = onnx.NodeProto()
+                again.CopyFrom(steps[name])
+                again.output[0] = node.input[index] = f"{name}{_OWN}{node.output[0]}_{index}"
+                again.name = again.output[0]
+                nodes.append(again)
+            seen.add(name)
+        nodes.append(node)
+    parted = len(nodes) > len(graph.node)
+    if parted:
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(copies)
+    return parted
+
+
+def _state_zero_points(graph: onnx.GraphProto) -> bool:
+    """Write the zero points of weights that are left out; whether there was one."""
+    constants = _int8_constants(graph)
+    scales = {each.name: each for each in graph.initializer}
+    found = [
+        node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear"
+        and not all(node.input[2:3] or [""])
+        and node.input[0] in constants
+        and node.input[1] in scales
+    ]
+    for node in found:
+        zeros = np.zeros(list(scales[node.input[1]].dims), np.int8)
+        name = f"{node.output[0]}{_OWN}"
+        graph.initializer.append(numpy_helper.from_array(zeros, name))
+        node.input[:] = [*node.input[:2], name]
+    return bool(found)
+
+
+def _part_constants(graph: onnx.GraphProto) -> bool:
+    """Give each reader of an int8 constant a copy of its own; whether there are two of one."""
+    constants, seen, parted = _int8_constants(graph), set[str](), False
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name not in constants:
+                continue
+            if name in seen:
+                own = graph.initializer.add()
+                own.CopyFrom(constants[name])
+                own.name = f"{name}{_OWN}{node.output[0]}_{index}"
+                node.input[index] = own.name
+                parted = True
+            seen.add(name)
+    return parted
 
 
 @cache

@@ -26,7 +26,7 @@ import onnxruntime as ort
 from edgeconv.bundle import OPEN, Format, Layout, TensorInfo
 from edgeconv.errors import DataError, EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
-from edgeconv.export.exact_products import Settings, exact_settings
+from edgeconv.export.exact_products import Settings, exact_form
 from edgeconv.export.index_errors import HINT, in_the_words_of_onnx_runtime
 from edgeconv.export.quiet import debugging, quiet_native
 from edgeconv.printable import file_name
@@ -114,13 +114,13 @@ def open_session(model: Path | bytes, *, fuse: bool = True) -> ort.InferenceSess
     try:
         if isinstance(model, Path) and not _is_text(model):
             model = model.read_bytes()
-        settings, otherwise = exact_settings(model)
+        model, settings = exact_form(model)
         try:
             return _session(model, fuse, settings)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             if _NO_KERNEL not in str(error):
                 raise
-            return _session(model, fuse, otherwise)
+            return _session(model, fuse, {})
     except Exception as error:
         raise _refused(_ONNX_RUNTIME, error) from error
 

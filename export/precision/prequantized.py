@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeconv.bundle import Precision
 from edgeconv.errors import CaptureError
-from edgeconv.export.graph_edit import IN_FLOAT, GraphEditor, describe, only_consumer
+from edgeconv.export.graph_edit import (
+    IN_FLOAT,
+    Array,
+    GraphEditor,
+    constant_array,
+    describe,
+    only_consumer,
+)
 from edgeconv.export.passes.steps import NodePass, Step, run
 from edgeconv.export.traits import Trait, operators
 
@@ -60,8 +68,9 @@ def mark_float_of_int16(model: ir.Model) -> None:
 
 
 def state_pooled_scales(model: ir.Model) -> None:
-    """State every scale that the integers of a pre-quantized graph need, in place."""
+    """State all that the integers of a pre-quantized graph need, in place."""
     steps = [
+        Step(PartWeights(), "the numbers are kept"),
         Step(StatePooledScales(), "a quantized graph is kept as it is otherwise"),
         Step(
             StateMovedScales(), "after the pools, which a Reshape may follow", _OUTPUT_DTYPE_OPSET
@@ -95,6 +104,67 @@ class StatePooledScales(NodePass):
         first.outputs[0].type = quantize.outputs[0].type
         editor.graph.insert_after(node, [first, second])
         reshape.replace_input_with(0, second.outputs[0])
+
+
+class PartWeights(NodePass):
+    """Gives each reader of an int8 weight its own, with a zero point in the shape of its scale.
+
+    With the setting that makes products exact on x86 processors without VNNI, ONNX Runtime writes
+    int8 weights as uint8 where it loads a file. It refuses one in which two layers share numbers or
+    a zero point, and adds a zero point of the wrong shape where there is none.
+    """
+
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a DequantizeLinear of a weight that shares something or has no zero point."""
+        weight = _int8_weight(node)
+        if weight is None:
+            return False
+        zero = _zero_point(node)
+        return len(node.outputs[0].uses()) > 1 or zero is None or _shared(weight) or _shared(zero)
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write a node for each further reader, and the constants of this one."""
+        result = node.outputs[0]
+        for user, index in list(result.uses())[1:]:
+            again = ir.node("DequantizeLinear", node.inputs, dict(node.attributes))
+            again.name = again.outputs[0].name = editor.free_name(f"{result.name}_again")
+            describe(again.outputs[0], result)
+            editor.graph.insert_after(node, again)
+            user.replace_input_with(index, again.outputs[0])
+        weight, scale, zero = node.inputs[0], node.inputs[1], _zero_point(node)
+        assert weight is not None
+        if _shared(weight):
+            self._own(editor, node, 0, f"{result.name}_weight", constant_array(weight))
+        if zero is None:
+            node.resize_inputs(3)
+            zeros = np.zeros(constant_array(scale).shape, np.int8)
+            self._own(editor, node, 2, f"{result.name}_zero_point", zeros)
+        elif _shared(zero):
+            self._own(editor, node, 2, f"{result.name}_zero_point", constant_array(zero))
+
+    def _own(self, editor: GraphEditor, node: ir.Node, index: int, name: str, array: Array) -> None:
+        own = editor.constant(name, array)
+        own.shape, own.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.INT8)
+        node.replace_input_with(index, own)
+
+
+def _zero_point(node: ir.Node) -> ir.Value | None:
+    return node.inputs[2] if len(node.inputs) > 2 else None
+
+
+def _shared(constant: ir.Value) -> bool:
+    return sum(_int8_weight(use.node) is not None for use in constant.uses()) > 1
+
+
+def _int8_weight(node: ir.Node) -> ir.Value | None:
+    """The constant that a DequantizeLinear reads, if it is of int8, as is its zero point."""
+    if node.op_type != "DequantizeLinear" or any(
+        value is not None and (value.const_value is None or value.producer() is not None)
+        for value in node.inputs
+    ):
+        return None
+    weight = node.inputs[0]
+    return weight if weight is not None and weight.dtype == ir.DataType.INT8 else None
 
 
 class StateMovedScales(NodePass):

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from edgeconv.export.exact_products import exact_settings, saturates
+from edgeconv.export.exact_products import exact_form, saturates
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -38,7 +38,8 @@ def onnx_session(model: OnnxModel, *, fused: bool = False, **settings: Any) -> o
         model = ir.to_proto(model)
     if isinstance(model, onnx.ModelProto):
         model = model.SerializeToString()
-    for setting in exact_settings(model)[0].items():
+    model, entries = exact_form(model)
+    for setting in entries.items():
         options.add_session_config_entry(*setting)
     if not fused and not (saturates() and _multiplies_integers(model)):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
