@@ -65,12 +65,14 @@ class Outcome:
         failures: Why each of the others failed, by its name.
         failed: Those among them that were written and run.
         front: What accuracy costs by layer, where that was searched.
+        repaired: Whether repair left operators of the int8 files in float.
     """
 
     manifest: Manifest
     failures: dict[str, EdgeconvError]
     failed: tuple[Artifact, ...]
     front: tuple[FrontPoint, ...] = ()
+    repaired: bool = False
 
 
 def run(
@@ -157,7 +159,8 @@ def run(
         sha256_of(folder / REFERENCE_NAME),
     )
     _write_documents(folder, manifest, request, quantized)
-    return Outcome(manifest, writer.failures, tuple(failed), front)
+    repaired = quantized is not None and quantized.repaired
+    return Outcome(manifest, writer.failures, tuple(failed), front, repaired)
 
 
 def _quantize(

@@ -16,7 +16,7 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export import QuantizeOptions, export
+from edgeconv.export import QuantizeOptions, RangeMethod, export
 from edgeconv.export.accuracy_budget import Escalated
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
@@ -24,6 +24,7 @@ from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt
 from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.staging import staged
 from support.command_line import as_printed
+from support.detectors import detector, samples
 from support.runtimes import run_onnx
 
 pytestmark = pytest.mark.slow
@@ -109,6 +110,29 @@ def test_a_single_attempt_is_called_one() -> None:
     attempt = Attempt("as asked", QuantizeOptions(), figures, met=False)
     with pytest.raises(EdgeconvError, match=r"^the only attempt misses the budget \(the best"):
         Escalated((attempt,), None).met()
+
+
+def test_repair_is_taken_back_only_where_it_left_something_in_float(tmp_path: Path) -> None:
+    """Without repair the detector keeps nothing, and a single convolution is the same file."""
+    options = QuantizeOptions(
+        range_method=RangeMethod.MINMAX,
+        equalization=False,
+        bias_absorption=False,
+        bias_correction=False,
+        repair=True,
+    )
+    for network, count in ((detector(), "none of 2 attempts"), (nn.Conv2d(3, 4, 1), "the only")):
+        with pytest.raises(EdgeconvError, match=f"^{count}"):
+            export(
+                network,
+                input_size=16,
+                formats="onnx",
+                precisions="int8",
+                calibration=samples(16),
+                out=tmp_path / "out",
+                quantization=options,
+                max_size=10,
+            )
 
 
 def test_nothing_is_written_when_nothing_meets_the_budget(

@@ -28,6 +28,7 @@ class Assessment:
         latency_ns: The time of one inference; None where it was not measured.
         keeps_nothing: Whether it says nothing about an output of the network, which no budget
             allows.
+        repaired: Whether repair left operators in float.
     """
 
     sqnr_db: float
@@ -35,6 +36,7 @@ class Assessment:
     bytes: int
     latency_ns: float | None
     keeps_nothing: bool = False
+    repaired: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
     """Try one step after the other until the budget is met.
 
     Without a demand on accuracy there is nothing to try harder for: what is asked for is exported
-    as it is, and then without what repair leaves in float.
+    as it is, and then without what repair left in float, if it left anything.
 
     Later steps use the best range method so far, and the passes that gained something.
 
@@ -130,7 +132,7 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
         return attempts[-1].met
 
     if not budget.asks_for_accuracy:
-        if not meets("as asked", base) and base.decided().repair:
+        if not meets("as asked", base) and attempts[0].figures.repaired:
             meets("without repair", replace(base, repair=False))
         return attempts
     plain = replace(

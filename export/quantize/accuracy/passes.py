@@ -39,6 +39,7 @@ class Improvement:
         gain: What it gains, with the confidence in that.
         kept: Whether it was kept.
         seconds: How long trying it took.
+        repairs: Whether it leaves operators in float.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Improvement:
     gain: Gain
     kept: bool
     seconds: float
+    repairs: bool = False
 
     def record(self) -> AccuracyStep:
         """What the manifest says of it."""

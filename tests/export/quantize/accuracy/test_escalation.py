@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding
@@ -61,6 +63,19 @@ def test_a_step_that_costs_accuracy_is_dropped() -> None:
     attempts = climb({"minmax": 10, "mse": 12, "correction": -3, "adaptive": 9}, 20)
     assert attempts[-1].met
     assert not attempts[-1].options.bias_correction
+
+
+@pytest.mark.parametrize(
+    ("repaired", "names"), [(True, ["as asked", "without repair"]), (False, ["as asked"])]
+)
+def test_repair_that_did_nothing_is_not_taken_back(repaired: bool, names: list[str]) -> None:
+    """The second attempt would be the same export."""
+
+    def assess(options: QuantizeOptions) -> Assessment:
+        return replace(figures(20), repaired=repaired)
+
+    attempts = escalate(QuantizeOptions(), Budget(max_bytes=10), assess)
+    assert [attempt.name for attempt in attempts] == names
 
 
 def test_when_nothing_meets_the_budget_the_last_attempt_says_so() -> None:
