@@ -11,16 +11,18 @@ import onnx_ir as ir
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import nn
+from torch import Tensor, nn
 
-from edgeconv.bundle import Bundle
+from edgeconv.bundle import Bundle, Precision
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export import QuantizeOptions, RangeMethod, export
-from edgeconv.export.accuracy_budget import Escalated
+from edgeconv.export.accuracy_budget import Escalated, export_within
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt
+from edgeconv.export.request import ExportRequest
+from edgeconv.export.target import resolve_request
 from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.staging import staged
 from support.command_line import as_printed
@@ -91,6 +93,50 @@ def test_an_accuracy_budget_is_in_points_of_top1(folder: Path, tmp_path: Path) -
     output = invoke(folder, tmp_path / "out", "--accuracy-budget", "8%", "--labeled", labeled)
     assert "accuracy lost" in output
     assert Bundle.load(tmp_path / "out").manifest.artifacts
+
+
+class FlatSoftmax(nn.Module):
+    """Nearly equal probabilities, of which int8 has no more than a step or two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.scores, self.head = nn.Conv2d(3, 250, 16), nn.Linear(250, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read: Tensor = self.head(1000 * self.scores(x).flatten(1).softmax(-1))
+        return read
+
+
+def test_an_accuracy_budget_leaves_the_operators_in_float_that_lose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of the steps before it helps, and they are left out here."""
+    for name in ("CLIPPING", "_PASSES"):
+        monkeypatch.setattr(f"edgeconv.export.quantize.accuracy.escalation.{name}", ())
+    network, x = FlatSoftmax().eval(), samples(96)
+    with torch.inference_mode():
+        labels = network(torch.from_numpy(x)).argmax(1).numpy()
+    asked = ExportRequest(
+        network,
+        out=tmp_path / "out",
+        input_size=16,
+        formats="onnx",
+        precisions=("float32", "int8"),
+        calibration=x[:32],
+        accuracy_budget=0.06,
+        labeled=(x[32:], labels[32:]),
+    )
+    found = export_within(resolve_request(asked))
+    assert found.attempts[-1].met
+    assert found.attempts[-1].name.startswith("+ the region that loses most in float, for ")
+    assert found.attempts[-1].figures.accuracy_drop < 0.06
+    best = max(found.attempts[:-1], key=lambda attempt: attempt.figures.sqnr_db)
+    assert found.attempts[-1].figures.sqnr_db >= best.figures.sqnr_db + 3
+    (file,) = (a for a in found.met().manifest.artifacts if a.precision is Precision.INT8)
+    assert any("oftmax" in entry for entry in file.float_fallback)
+    # The convolution, with nearly all of the work, stays in int8.
+    assert not any("conv" in entry.lower() for entry in file.float_fallback)
 
 
 def test_a_loss_relative_to_no_error_is_refused(folder: Path, tmp_path: Path) -> None:
