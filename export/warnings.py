@@ -181,9 +181,9 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
         )
         if figures.sqnr_db < POOR_SQNR_DB:
             poor, remedy = _poor_places(artifact, figures, advice)
-            itself = figures.rounded_inputs_sqnr_db
-            if poor and itself is not None:
-                poor, remedy = f"{poor}; {amplifies(itself)}", TRAINED_WEIGHTS
+            network = amplifies(figures)
+            if poor and network:
+                poor, remedy = f"{poor}; {network}", TRAINED_WEIGHTS
             if poor:
                 logger.warning(Notice(f"{artifact.path} keeps little of {poor}", remedy))
         if flat := _without_variation(figures):
