@@ -59,8 +59,8 @@ class Improvement:
             gain_db=self.gain.db,
             uncertainty_db=self.gain.uncertainty_db,
             kept=self.kept,
-            loser=self.loss and self.loss.place,
-            loss_db=self.loss and self.loss.db,
+            loser=None if self.loss is None else self.loss.place,
+            loss_db=None if self.loss is None else self.loss.db,
         )
 
 
