@@ -164,13 +164,17 @@ class AccuracyStep(Record):
     """A range method or a pass that was tried for the accuracy of int8.
 
     ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
-    is uncertain by ``uncertainty_db`` (90 % confidence, one-sided).
+    is uncertain by ``uncertainty_db`` (90 % confidence, one-sided). Where the mean gains beyond
+    chance, and something loses too much for it to be kept, ``loss_db`` is how much over all samples
+    together, and ``loser`` which output or part of one it is; None where that is all together.
     """
 
     name: str
     gain_db: float
     uncertainty_db: float
     kept: bool
+    loser: str | None = None
+    loss_db: float | None = None
 
 
 class LayerPrecision(Record):

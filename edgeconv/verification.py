@@ -28,6 +28,12 @@ class ProbeFigures(Record):
     max_error: float
 
 
+def words_of_place(output: str, part: str | None) -> str:
+    """How a message calls an output, or a part of one."""
+    words = f"the output {output!r}"
+    return words if part is None else f"the part {part!r} of {words}"
+
+
 class PlaceFigures(Record):
     """What a file keeps of an output, or of the ``part`` of it that a concatenation put there.
 
@@ -53,8 +59,7 @@ class PlaceFigures(Record):
     @property
     def words(self) -> str:
         """How a message calls it."""
-        output = f"the output {self.output!r}"
-        return output if self.part is None else f"the part {self.part!r} of {output}"
+        return words_of_place(self.output, self.part)
 
 
 class Verification(Record):

@@ -260,6 +260,7 @@ def _assess(
             max(artifact.bytes for artifact in outcome.failed),
             None,
             keeps_nothing=True,
+            repaired=outcome.repaired,
         )
     integer = [a for a in bundle.manifest.artifacts if a.precision is Precision.INT8]
     figures = [artifact.verification for artifact in integer]
@@ -270,6 +271,7 @@ def _assess(
         latency_ns=None
         if latency is None
         else max(latency([bundle.file(artifact) for artifact in integer])),
+        repaired=outcome.repaired,
     )
 
 

@@ -17,6 +17,7 @@ from onnx_ir.passes import common
 
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UnsupportedOperator, UsageError
+from edgeconv.export.graph_edit import known_array
 
 TRACED = 2
 """At a batch of 1, PyTorch and the passes drop dimensions that other batches need."""
@@ -26,7 +27,8 @@ BATCH = "batch"
 OTHER = 3
 """A batch at which the sizes are compared with those at TRACED."""
 
-_REMEDY = "take the size from the input there, or leave --dynamic-batch out and pass --batch"
+_OTHERWISE = "or leave --dynamic-batch out and pass --batch"
+_REMEDY = f"take the size from the input there, {_OTHERWISE}"
 
 Shape = tuple[int, ...]
 
@@ -135,8 +137,36 @@ def static(value: ir.Value) -> Shape:
     return tuple(value.shape.numpy())
 
 
-def refused(node: ir.Node, why: str) -> UnsupportedOperator:
+def refused(node: ir.Node, why: str, remedy: str = _REMEDY) -> UnsupportedOperator:
     """The error for an operator that holds the batch."""
     return UnsupportedOperator(
-        f"{node.name} ({node.op_type}) does not follow the batch: {why}", hint=_REMEDY
+        f"{node.name} ({node.op_type}) does not follow the batch: {why}", hint=remedy
     )
+
+
+def refuse_bags(node: ir.Node) -> None:
+    """Refuse an operator that reads which embedding is in which bag, as a constant.
+
+    PyTorch flattens the indices of an EmbeddingBag and traces the bags as constants.
+
+    Raises:
+        UnsupportedOperator: It does.
+    """
+    arrays = (known_array(value) for value in node.inputs if value is not None)
+    if any(array is not None and _are_bags(array) for array in arrays):
+        raise refused(
+            node,
+            "which embedding is in which bag is a constant, as of a torch.nn.EmbeddingBag",
+            "look the embeddings up with torch.nn.functional.embedding(indices, bag.weight), where "
+            "they keep the batch, and take their .mean(1), .sum(1) or .amax(1) in place of the "
+            f"bag, {_OTHERWISE}",
+        )
+
+
+def _are_bags(array: npt.NDArray[Any]) -> bool:
+    """Whether an array has a row of zeros and ones for each sample, and one for each column."""
+    bags = array.reshape(array.shape[:2]) if array.shape[2:] in ((), (1,)) else array
+    if bags.ndim != 2 or len(bags) != TRACED or bags.shape[1] <= TRACED:
+        return False
+    zeros_and_ones = ((bags == 0) | (bags == 1)).all()
+    return bool(zeros_and_ones and (bags.sum(axis=0) == 1).all())

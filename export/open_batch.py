@@ -15,7 +15,16 @@ import onnx
 import onnx_ir as ir
 from onnx import defs
 
-from edgeconv.export.dynamic_batch import OTHER, TRACED, Shape, batched, refused, static
+from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.dynamic_batch import (
+    OTHER,
+    TRACED,
+    Shape,
+    batched,
+    refuse_bags,
+    refused,
+    static,
+)
 from edgeconv.export.graph_edit import GraphEditor, describe, known_array
 
 _TO_THE_END = np.iinfo(np.int64).max
@@ -89,9 +98,13 @@ class _Opening:
             patch = self._recurrent
         elif node.op_type in _INDEXED:
             patch = self._indexed
-        if patch is not None and node.domain == "":
-            patch(node)
-        self._infer(node)
+        try:
+            if patch is not None and node.domain == "":
+                patch(node)
+            self._infer(node)
+        except UnsupportedOperator:
+            refuse_bags(node)
+            raise
 
     def _at(self, value: ir.Value) -> Shape:
         return self.shapes.get(value, static(value))

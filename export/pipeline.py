@@ -49,6 +49,7 @@ from edgeconv.export.verify.reference import Oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
     warn_of_float_fallback,
+    warn_of_lost_halves,
     warn_of_poor_accuracy,
     warn_of_random_integers,
     warn_of_small_products,
@@ -65,12 +66,14 @@ class Outcome:
         failures: Why each of the others failed, by its name.
         failed: Those among them that were written and run.
         front: What accuracy costs by layer, where that was searched.
+        repaired: Whether repair left operators of the int8 files in float.
     """
 
     manifest: Manifest
     failures: dict[str, EdgeconvError]
     failed: tuple[Artifact, ...]
     front: tuple[FrontPoint, ...] = ()
+    repaired: bool = False
 
 
 def run(
@@ -123,6 +126,7 @@ def run(
         raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
     warn_of_float_fallback(artifacts, quantized)
+    warn_of_lost_halves(prepared.graph, artifacts)
     warn_of_small_products(prepared.graph, artifacts, request.asked.target)
 
     graphs = _quantized_graphs(variants + integers)
@@ -157,7 +161,8 @@ def run(
         sha256_of(folder / REFERENCE_NAME),
     )
     _write_documents(folder, manifest, request, quantized)
-    return Outcome(manifest, writer.failures, tuple(failed), front)
+    repaired = quantized is not None and quantized.repaired
+    return Outcome(manifest, writer.failures, tuple(failed), front, repaired)
 
 
 def _quantize(

@@ -296,8 +296,7 @@ def _aim(plain: Attempt, budget: Budget) -> tuple[Budget | None, QuantizeOptions
         return None, None
     if budget.met_by(replace(plain.figures, keeps_nothing=False)):
         return replace(budget, min_sqnr_db=POOR_SQNR_DB), None
-    repaired = plain.options.decided().repair
-    return budget, replace(plain.options, repair=False) if repaired else None
+    return budget, replace(plain.options, repair=False) if plain.figures.repaired else None
 
 
 def _in_turn(plain: Attempt, front: Sequence[FrontPoint], budget: Budget) -> list[FrontPoint]:

@@ -13,6 +13,7 @@ from edgeconv.export.capture.guess import is_guess
 from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import IntegerRange
+from edgeconv.export.lost_halves import lost_halves
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.small_products import slow_small_products
@@ -71,6 +72,14 @@ def warn_of_small_products(
         slow = slow_small_products(graph)
         if slow is not None:
             logger.warning(slow)
+
+
+def warn_of_lost_halves(graph: ir.Model, artifacts: Sequence[Artifact]) -> None:
+    """Warn of layers whose weights are too small for a float16 file."""
+    if any(artifact.precision is Precision.FLOAT16 for artifact in artifacts):
+        lost = lost_halves(graph)
+        if lost is not None:
+            logger.warning(lost)
 
 
 def warn_of_normalized_integers(
@@ -181,9 +190,9 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
         )
         if figures.sqnr_db < POOR_SQNR_DB:
             poor, remedy = _poor_places(artifact, figures, advice)
-            itself = figures.rounded_inputs_sqnr_db
-            if poor and itself is not None:
-                poor, remedy = f"{poor}; {amplifies(itself)}", TRAINED_WEIGHTS
+            network = amplifies(figures)
+            if poor and network:
+                poor, remedy = f"{poor}; {network}", TRAINED_WEIGHTS
             if poor:
                 logger.warning(Notice(f"{artifact.path} keeps little of {poor}", remedy))
         if flat := _without_variation(figures):

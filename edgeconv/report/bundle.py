@@ -65,6 +65,8 @@ def print_bundle(
             echo_sentence(line)
         if calibration.steps:
             out.print(tried_table(calibration.steps, seconds))
+            for line in loss_lines(calibration.steps):
+                echo_sentence(line)
         if calibration.layers:
             rows = [
                 [each.name, each.precision, each.weights, each.activations, str(len(each.nodes))]
@@ -198,6 +200,17 @@ def tried_table(steps: Sequence[AccuracyStep], seconds: Mapping[str, float] | No
             took = seconds.get(f"{TRYING}{step.name}")
             row.insert(2, "–" if took is None else f"{took:.1f} s")
     return stacked(columns, rows)
+
+
+def loss_lines(steps: Sequence[AccuracyStep]) -> list[str]:
+    """What loses by that which the typical sample gains by, and which was left out for that."""
+    return [
+        f"left out in spite of its gain: {step.name}, by which "
+        + ("all samples together lose" if step.loser is None else f"{step.loser} loses")
+        + f" {step.loss_db:.1f} dB"
+        for step in steps
+        if step.loss_db is not None
+    ]
 
 
 def _decibels(value: float | None) -> str:

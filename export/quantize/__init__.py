@@ -92,6 +92,11 @@ class QuantizedModel:
     ranges: tuple[ActivationRange, ...] = ()
     entrance: Normalization | None = None
 
+    @property
+    def repaired(self) -> bool:
+        """Whether repair left operators in float."""
+        return any(step.repairs and step.kept for step in self.improvements)
+
 
 def quantize(
     model: ir.Model,

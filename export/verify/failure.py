@@ -150,17 +150,25 @@ def _nothing_kept(
             f"range below {MIN_SPAN:g}",
             hint="load trained weights: those of a fresh network may fade with its depth",
         )
-    itself = figures.rounded_inputs_sqnr_db
-    if itself is None:
+    network = amplifies(figures)
+    if not network:
         return VerificationError(message, hint=_advice(artifact, figures))
-    return VerificationError(f"{message}; {amplifies(itself)}", hint=TRAINED_WEIGHTS)
+    return VerificationError(f"{message}; {network}", hint=TRAINED_WEIGHTS)
 
 
-def amplifies(itself_db: float) -> str:
-    """What is said of a network that amplifies, after what its int8 file keeps."""
+def amplifies(figures: Verification) -> str:
+    """What is said of a network that amplifies, after what its file keeps; empty for others.
+
+    A faulty operator would be amplified as well. The network is the cause only where the operators
+    of the file were checked one by one, and none is off.
+    """
+    itself, operators = figures.rounded_inputs_sqnr_db, figures.operators
+    if itself is None or operators is None or not operators.checked or operators.failed:
+        return ""
     return (
-        f"the float network itself keeps no more than {itself_db:.1f} dB when nothing but its "
-        "inputs is rounded to 8 bits"
+        f"the float network itself keeps no more than {itself:.1f} dB when nothing but its inputs "
+        f"is rounded to 8 bits, and none of the file's operators is off ({operators.checked} were "
+        "checked one by one)"
     )
 
 

@@ -11,19 +11,22 @@ import onnx_ir as ir
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import nn
+from torch import Tensor, nn
 
-from edgeconv.bundle import Bundle
+from edgeconv.bundle import Bundle, Precision
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export import QuantizeOptions, export
-from edgeconv.export.accuracy_budget import Escalated
+from edgeconv.export import QuantizeOptions, RangeMethod, export
+from edgeconv.export.accuracy_budget import Escalated, export_within
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt
+from edgeconv.export.request import ExportRequest
+from edgeconv.export.target import resolve_request
 from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.staging import staged
 from support.command_line import as_printed
+from support.detectors import detector, samples
 from support.runtimes import run_onnx
 
 pytestmark = pytest.mark.slow
@@ -92,6 +95,50 @@ def test_an_accuracy_budget_is_in_points_of_top1(folder: Path, tmp_path: Path) -
     assert Bundle.load(tmp_path / "out").manifest.artifacts
 
 
+class FlatSoftmax(nn.Module):
+    """Nearly equal probabilities, of which int8 has no more than a step or two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.scores, self.head = nn.Conv2d(3, 250, 16), nn.Linear(250, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read: Tensor = self.head(1000 * self.scores(x).flatten(1).softmax(-1))
+        return read
+
+
+def test_an_accuracy_budget_leaves_the_operators_in_float_that_lose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of the steps before it helps, and they are left out here."""
+    for name in ("CLIPPING", "_PASSES"):
+        monkeypatch.setattr(f"edgeconv.export.quantize.accuracy.escalation.{name}", ())
+    network, x = FlatSoftmax().eval(), samples(96)
+    with torch.inference_mode():
+        labels = network(torch.from_numpy(x)).argmax(1).numpy()
+    asked = ExportRequest(
+        network,
+        out=tmp_path / "out",
+        input_size=16,
+        formats="onnx",
+        precisions=("float32", "int8"),
+        calibration=x[:32],
+        accuracy_budget=0.06,
+        labeled=(x[32:], labels[32:]),
+    )
+    found = export_within(resolve_request(asked))
+    assert found.attempts[-1].met
+    assert found.attempts[-1].name.startswith("+ the region that loses most in float, for ")
+    assert found.attempts[-1].figures.accuracy_drop < 0.06
+    best = max(found.attempts[:-1], key=lambda attempt: attempt.figures.sqnr_db)
+    assert found.attempts[-1].figures.sqnr_db >= best.figures.sqnr_db + 3
+    (file,) = (a for a in found.met().manifest.artifacts if a.precision is Precision.INT8)
+    assert any("oftmax" in entry for entry in file.float_fallback)
+    # The convolution, with nearly all of the work, stays in int8.
+    assert not any("conv" in entry.lower() for entry in file.float_fallback)
+
+
 def test_a_loss_relative_to_no_error_is_refused(folder: Path, tmp_path: Path) -> None:
     """With what the network itself computes as labels the float file has no error but rounding."""
     samples = np.load(folder / "test.npz")["x"][:8]
@@ -109,6 +156,29 @@ def test_a_single_attempt_is_called_one() -> None:
     attempt = Attempt("as asked", QuantizeOptions(), figures, met=False)
     with pytest.raises(EdgeconvError, match=r"^the only attempt misses the budget \(the best"):
         Escalated((attempt,), None).met()
+
+
+def test_repair_is_taken_back_only_where_it_left_something_in_float(tmp_path: Path) -> None:
+    """Without repair the detector keeps nothing, and a single convolution is the same file."""
+    options = QuantizeOptions(
+        range_method=RangeMethod.MINMAX,
+        equalization=False,
+        bias_absorption=False,
+        bias_correction=False,
+        repair=True,
+    )
+    for network, count in ((detector(), "none of 2 attempts"), (nn.Conv2d(3, 4, 1), "the only")):
+        with pytest.raises(EdgeconvError, match=f"^{count}"):
+            export(
+                network,
+                input_size=16,
+                formats="onnx",
+                precisions="int8",
+                calibration=samples(16),
+                out=tmp_path / "out",
+                quantization=options,
+                max_size=10,
+            )
 
 
 def test_nothing_is_written_when_nothing_meets_the_budget(

@@ -79,6 +79,51 @@ def test_what_is_computed_for_a_number_of_samples_is_refused_by_name(tmp_path: P
         export(Numbered(), inputs=["x:1,4"], out=tmp_path / "b", dynamic_batch=True)
 
 
+class Bag(nn.Module):
+    """What is looked up is added up, by PyTorch's module and as the message proposes."""
+
+    def __init__(self, mode: str, *, padded: bool, flat: bool) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(20, 4, mode=mode, padding_idx=0 if padded else None)
+        self.flat, self.mode = flat, mode
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.flat:
+            bags: torch.Tensor = self.bag(x)
+            return bags
+        found = nn.functional.embedding(x, self.bag.weight)
+        return found.amax(1) if self.mode == "max" else getattr(found, self.mode)(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "padded"), [("sum", False), ("mean", True), ("max", False)])
+def test_bags_of_embeddings_are_explained(tmp_path: Path, mode: str, padded: bool) -> None:
+    x = torch.arange(1, 7)[None]
+    network = Bag(mode, padded=padded, flat=True).eval()
+    with pytest.raises(UnsupportedOperator, match=r"torch\.nn\.EmbeddingBag") as caught:
+        export(network, example=x, out=tmp_path / "out", dynamic_batch=True)
+    assert "torch.nn.functional.embedding(indices, bag.weight)" in caught.value.hint
+    network.flat = False
+    bundle = export(network, example=x, out=tmp_path / "out", formats="onnx", dynamic_batch=True)
+    network.flat = True
+    several = torch.arange(1, 19).reshape(3, 6)
+    (got,) = run_onnx(bundle.file(bundle.manifest.artifacts[0]), several.numpy()).values()
+    # Sums of six numbers.
+    np.testing.assert_allclose(got, network(several).detach().numpy(), atol=1e-6)
+
+
+def test_a_constant_of_zeros_and_ones_that_is_no_bag_follows() -> None:
+    """Its rows are as many as the batch that is traced by chance."""
+    model = opened(
+        """g (float[2, 2] x, float[2, 3, 1] z) => (y, w)
+        <float[2, 3] k = {1, 1, 0, 0, 0, 1}> { y = MatMul(x, k) w = MatMul(k, z) }"""
+    )
+    x, z = np.arange(6, dtype=np.float32).reshape(3, 2), np.ones((3, 3, 1), np.float32)
+    got = run_onnx(with_open_batch(model), [x, z])
+    np.testing.assert_array_equal(got["y"], x[:, [0, 0, 1]])
+    np.testing.assert_array_equal(got["w"][:, :, 0], [[2, 1]] * 3)
+
+
 @pytest.mark.parametrize(
     ("body", "result"),
     [

@@ -15,6 +15,7 @@ from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, IncompleteExport, VerificationError
 from edgeconv.export import QuantizeOptions, export
 from edgeconv.export.verify.bundle import verify_bundle
+from edgeconv.verification import OperatorFigures
 from support.detectors import detector, samples
 
 pytestmark = pytest.mark.slow
@@ -116,7 +117,46 @@ def test_what_such_a_network_keeps_is_written_with_a_warning(
     (warning,) = [text for text in caplog.messages if "keeps little" in text]
     assert f"{figures.sqnr_db:.1f} dB; the float network itself keeps no more than" in warning
     assert f"{itself:.1f} dB" in warning
+    assert figures.operators is not None
+    assert f"({figures.operators.checked} were checked one by one)" in warning
     assert verify_bundle(bundle).artifacts["Amplifying_int8.onnx"].rounded_inputs_sqnr_db == itself
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        OperatorFigures(checked=0, largest_steps=0, largest_at=None),
+        OperatorFigures(checked=3, largest_steps=9, largest_at="a", failed=("a",)),
+    ],
+)
+def test_the_network_is_no_cause_where_its_operators_were_not_all_right(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    found: OperatorFigures | None,
+) -> None:
+    """It would amplify what a wrong operator is off by, too; ``--no-verify`` keeps such files."""
+    unknown = EdgeconvError("the operators are not checked")
+    monkeypatch.setattr(
+        "edgeconv.export.verify.check_export.attempted", lambda check: found or unknown
+    )
+    bundle = export(
+        Amplifying(5),
+        input_size=(64,),
+        formats="onnx",
+        precisions="int8",
+        calibration=np.random.default_rng(0).random((16, 64), dtype=np.float32),
+        out=tmp_path / "b",
+        quantization=LOSSY,
+        verify=False,
+    )
+    figures = bundle.manifest.artifacts[0].verification
+    assert figures is not None
+    assert figures.rounded_inputs_sqnr_db is not None
+    (warning,) = [text for text in caplog.messages if "keeps little" in text]
+    assert "itself" not in warning
+    assert "edgeconv blame" in warning
 
 
 def test_no_verify_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -308,12 +309,16 @@ def test_a_limit_is_a_number_above_zero(
 def test_what_is_too_large_returns_from_repair_before_the_front_is_tried() -> None:
     budget = Budget(max_bytes=100)
     front = [front_point("1 of 2 in float32", 30.0, 50), front_point("1 of 2 in int16", 25.0, 0)]
-    plain = Attempt.of("as asked", QuantizeOptions(), budget, Assessment(20, None, 150, None))
+    large = Assessment(20, None, 150, None, repaired=True)
+    plain = Attempt.of("as asked", QuantizeOptions(), budget, large)
 
     def assess(options: QuantizeOptions) -> Assessment:
         return Assessment(12, None, 150 if options.decided().repair else 90, None)
 
     assert [each.name for each in along_front(plain, front, budget, assess)] == ["without repair"]
+    plain = replace(plain, figures=replace(large, repaired=False))
+    names = [each.name for each in along_front(plain, front, budget, assess)]
+    assert "without repair" not in names  # which would be the same network
     small = Attempt.of("as asked", QuantizeOptions(), budget, Assessment(20, None, 90, None))
     assert along_front(small, front, budget, assess) == []
     demanding = Budget(min_sqnr_db=24, max_bytes=100)

@@ -1,8 +1,8 @@
 """Escalate until an int8 network meets a budget; each step costs more than the one before.
 
 The steps are min-max ranges, other range methods, equalization, bias correction, reconstruction of
-layers, adaptive rounding, and float for the operators that lose most. The first attempt that meets
-the budget is taken.
+layers, adaptive rounding, float for the operators that a target of SQNR takes, and float for the
+places that lose most. The first attempt that meets the budget is taken.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from edgeconv.export.quantize.calibration.ranges import CLIPPING
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod, Rounding
 
+# How much more than the attempt before is kept where operators leave int8 for the sake of accuracy.
+_MORE_DB = (3.0, 3.0, 6.0)
 # How many of the worst neighborhoods (sensitivity.py) stay in float, in turn.
 _FLOAT_NEIGHBORHOODS = (1, 2, 4, 8, 16)
 
@@ -28,6 +30,7 @@ class Assessment:
         latency_ns: The time of one inference; None where it was not measured.
         keeps_nothing: Whether it says nothing about an output of the network, which no budget
             allows.
+        repaired: Whether repair left operators in float.
     """
 
     sqnr_db: float
@@ -35,6 +38,7 @@ class Assessment:
     bytes: int
     latency_ns: float | None
     keeps_nothing: bool = False
+    repaired: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
     """Try one step after the other until the budget is met.
 
     Without a demand on accuracy there is nothing to try harder for: what is asked for is exported
-    as it is, and then without what repair leaves in float.
+    as it is, and then without what repair left in float, if it left anything.
 
     Later steps use the best range method so far, and the passes that gained something.
 
@@ -130,7 +134,7 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
         return attempts[-1].met
 
     if not budget.asks_for_accuracy:
-        if not meets("as asked", base) and base.decided().repair:
+        if not meets("as asked", base) and attempts[0].figures.repaired:
             meets("without repair", replace(base, repair=False))
         return attempts
     plain = replace(
@@ -150,13 +154,21 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
         if meets(f"{method.value} ranges", replace(plain, range_method=method)):
             return attempts
     for name, change in _PASSES:
-        if meets(f"+ {name}", change(_best(attempts))):
+        if meets(f"+ {name}", change(_best(attempts).options)):
             return attempts
-    best = _best(attempts)
-    if budget.min_sqnr_db is not None:
-        region = replace(best, repair=True, repair_to=budget.min_sqnr_db)
-        if meets("+ the region that loses most in float", region):
+    best = _best(attempts).options
+    kept_db = _best(attempts).figures.sqnr_db
+    for more_db in _more_db(budget):
+        target_db = max(kept_db, budget.min_sqnr_db or 0.0) + more_db
+        if target_db <= kept_db:
+            continue  # it keeps what is asked for, but not the accuracy
+        exactly = "" if target_db == budget.min_sqnr_db else f", for {target_db:.1f} dB"
+        region = replace(best, repair=True, repair_to=target_db)
+        if meets(f"+ the region that loses most in float{exactly}", region):
             return attempts
+        if not attempts[-1].figures.repaired:
+            break  # the target is out of reach, and so are higher ones
+        kept_db = attempts[-1].figures.sqnr_db
     for count in _FLOAT_NEIGHBORHOODS:
         words = "the worst neighborhood" if count == 1 else f"the {count} worst neighborhoods"
         if meets(f"+ {words} in float", replace(best, float_places=count)):
@@ -171,15 +183,24 @@ def most_attempts(base: QuantizeOptions, budget: Budget) -> int:
     """How many attempts :func:`escalate` makes if none meets the budget before the last."""
     if not budget.asks_for_accuracy:
         return 2 if base.decided().repair else 1
-    regions = 0 if budget.min_sqnr_db is None else 1
-    return 1 + len(CLIPPING) + len(_PASSES) + regions + len(_FLOAT_NEIGHBORHOODS)
+    steps = len(_more_db(budget)) + len(_FLOAT_NEIGHBORHOODS)
+    return 1 + len(CLIPPING) + len(_PASSES) + steps
 
 
-def _best(attempts: list[Attempt]) -> QuantizeOptions:
-    """The options with the best accuracy where it is known, and then the best SQNR."""
-    return max(
-        attempts, key=lambda a: (-(a.figures.accuracy_drop or 0.0), a.figures.sqnr_db)
-    ).options
+def _more_db(budget: Budget) -> tuple[float, ...]:
+    """How much more than the attempt before, or than what is asked for, each target of SQNR is."""
+    asked = () if budget.min_sqnr_db is None else (0.0,)
+    return asked if budget.max_accuracy_drop is None else (*asked, *_MORE_DB)
+
+
+def _best(attempts: list[Attempt]) -> Attempt:
+    """The attempt with the best accuracy where it is known, and then the best SQNR."""
+
+    def worth(attempt: Attempt) -> tuple[bool, float, float]:
+        found = attempt.figures
+        return not found.keeps_nothing, -(found.accuracy_drop or 0.0), found.sqnr_db
+
+    return max(attempts, key=worth)
 
 
 _PASSES: list[tuple[str, Callable[[QuantizeOptions], QuantizeOptions]]] = [

@@ -20,6 +20,7 @@ from edgeconv.export.quantize.float_layers import with_float_layers
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.metrics import EQUAL_DB, Sqnr, together
 from edgeconv.student import student
+from edgeconv.verification import words_of_place
 
 # A gain is kept if it exceeds zero at 90 %, one-sided: both sides of an 80 % interval. What gains
 # nothing loses nothing on average either. Over 35 networks that no page reports, effort 1 gained
@@ -86,14 +87,18 @@ class Gain:
         return cls(mean, student(_CONFIDENCE, count - 1) * error, pooled, most)
 
     @property
+    def typical(self) -> bool:
+        """Whether the typical sample gains beyond chance, and enough to count."""
+        return self.db > self.uncertainty_db and self.db >= LEAST_GAIN_DB
+
+    @property
     def beyond_chance(self) -> bool:
         """Whether the gain exceeds chance, and large enough to count.
 
         The typical sample has to gain. All of them together, which a few with large values may
         decide, must not lose, and neither must any output: who reads one gains nothing by another.
         """
-        gains = self.db > self.uncertainty_db and self.db >= LEAST_GAIN_DB
-        return gains and not self.loses
+        return self.typical and not self.loses
 
     @property
     def loses(self) -> bool:
@@ -104,6 +109,19 @@ class Gain:
     def hopeless(self) -> bool:
         """Whether more samples would hardly make it a gain that counts."""
         return self.most_db < LEAST_GAIN_DB
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What keeps a gain of the typical sample from counting.
+
+    Attributes:
+        place: The output, or the part of one, in words; None for all of them together.
+        db: What all samples together lose.
+    """
+
+    place: str | None
+    db: float
 
 
 class Judge:
@@ -158,6 +176,22 @@ class Judge:
             rows.append([ratio.noise / signal for ratio, signal in ratios if signal] or [0.0])
         noise: Float64 = np.maximum(np.array(rows), _LEAST_NOISE)
         return np.where(np.isfinite(noise), noise, 1 / _LEAST_NOISE)
+
+    def loss(self, gain: Gain) -> Loss | None:
+        """What loses most of the outputs and parts, where something loses too much."""
+        if not gain.loses:
+            return None
+        pairs = zip(self._places(), gain.outputs, strict=True) if gain.outputs else ()
+        losses = [Loss(place, -each.pooled_db) for place, each in pairs if each.loses]
+        return max(losses, key=lambda each: each.db, default=Loss(None, -gain.pooled_db))
+
+    def _places(self) -> list[str]:
+        """The words for each column of :meth:`noise`."""
+        places = []
+        for name, parts in zip(self._names, self._joined, strict=True):
+            found: tuple[str | None, ...] = (None,) if parts is None else parts.names
+            places += [words_of_place(name, part) for part in found]
+        return [place for place, signal in zip(places, self._signals, strict=True) if signal]
 
     def sqnr_db(self, candidate: ir.Model) -> float:
         """Measure the SQNR over all samples, in dB, by the worst output or part of a joined one."""

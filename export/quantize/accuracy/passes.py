@@ -14,7 +14,7 @@ from edgeconv.bundle import AccuracyStep
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe, Rescaling
-from edgeconv.export.quantize.accuracy.judge import Gain, Judge
+from edgeconv.export.quantize.accuracy.judge import Gain, Judge, Loss
 from edgeconv.export.quantize.accuracy.reconstruction import reconstruct
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
@@ -39,6 +39,8 @@ class Improvement:
         gain: What it gains, with the confidence in that.
         kept: Whether it was kept.
         seconds: How long trying it took.
+        repairs: Whether it leaves operators in float.
+        loss: What loses by it, if it was left out for that alone.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Improvement:
     gain: Gain
     kept: bool
     seconds: float
+    repairs: bool = False
+    loss: Loss | None = None
 
     def record(self) -> AccuracyStep:
         """What the manifest says of it."""
@@ -55,6 +59,8 @@ class Improvement:
             gain_db=self.gain.db,
             uncertainty_db=self.gain.uncertainty_db,
             kept=self.kept,
+            loser=None if self.loss is None else self.loss.place,
+            loss_db=None if self.loss is None else self.loss.db,
         )
 
 
@@ -237,25 +243,35 @@ class AccuracyPasses:
                 found[name] = before, after, Gain.between(before, after)
         gaining = {name: gain.db for name, (_, _, gain) in found.items() if gain.beyond_chance}
         best_first = sorted(gaining, key=lambda name: -gaining[name])
-        best = next((name for name in best_first if self._holds_up(recipe, others[name])), None)
+        best, losses = None, dict[str, Loss | None]()
+        for name in best_first:
+            holds_up, losses[name] = self._on_all(recipe, others[name])
+            if holds_up:
+                best = name
+                break
         for name, (before, after, gain) in found.items():
-            self._note(name, before, after, gain, name == best, self._seconds[others[name]])
+            seconds, loss = self._seconds[others[name]], losses.get(name)
+            self._note(name, before, after, gain, name == best, seconds, loss)
         return recipe if best is None else others[best]
 
-    def _holds_up(self, recipe: Recipe, other: Recipe) -> bool:
+    def _on_all(self, recipe: Recipe, other: Recipe) -> tuple[bool, Loss | None]:
         """Whether another range method, fitted to all samples, loses nothing in the typical one.
 
         A range may differ much from those of both halves: the least divergence, for one, has
         several thresholds that are nearly as good as each other.
+
+        Returns:
+            Whether it does not, and the output or part that loses too much.
         """
         if other.method is recipe.method:
-            return True
+            return True, None
         plain, fitted = (
             self.judge.noise(self._fitted(each).to_qdq()[0], self.judge.kept)
             for each in (recipe, other)
         )
         gain = Gain.between(plain, fitted)
-        return gain.db >= 0 and not any(each.loses for each in gain.outputs)
+        loses = any(each.loses for each in gain.outputs)
+        return gain.db >= 0 and not loses, self.judge.loss(gain) if loses else None
 
     def _judge_all(self, tries: Iterable[_Try]) -> None:
         """Measure the noise of versions in the samples that they were not fitted to.
@@ -312,12 +328,22 @@ class AccuracyPasses:
         return not Gain.between(before[: len(after)], after).hopeless
 
     def _note(
-        self, name: str, before: Float64, after: Float64, gain: Gain, kept: bool, seconds: float
+        self,
+        name: str,
+        before: Float64,
+        after: Float64,
+        gain: Gain,
+        kept: bool,
+        seconds: float,
+        loss: Loss | None = None,
     ) -> None:
         without, with_it = (
             float(-10 * np.log10(noise.sum(axis=1).mean())) for noise in (before, after)
         )
-        self.record.append(Improvement(name, without, with_it, gain, kept, seconds))
+        if not kept and gain.typical:
+            loss = loss or self.judge.loss(gain)
+        step = Improvement(name, without, with_it, gain, kept, seconds, loss=loss)
+        self.record.append(step)
 
 
 def _plain(recipe: Recipe) -> Recipe:

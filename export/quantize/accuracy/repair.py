@@ -84,7 +84,8 @@ def repair(
     kept = worthwhile or target_db is not None
     name = _described(found, len(candidates.units), _extra_bytes(current, repaired))
     seconds = time.perf_counter() - start
-    return (repaired if kept else current), Improvement(name, before, after, gain, kept, seconds)
+    step = Improvement(name, before, after, gain, kept, seconds, repairs=True)
+    return (repaired if kept else current), step
 
 
 class _Search:

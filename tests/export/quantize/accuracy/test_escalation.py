@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding
-from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, escalate
+from edgeconv.export.quantize.accuracy.escalation import (
+    Assessment,
+    Attempt,
+    Budget,
+    escalate,
+    most_attempts,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -57,10 +65,66 @@ def test_each_step_comes_after_the_cheaper_ones() -> None:
     assert attempts[-1].options.range_method is RangeMethod.MSE
 
 
+def test_an_accuracy_budget_alone_tries_higher_targets() -> None:
+    """Each is above what the one before it kept, which may be more than was asked of it."""
+
+    def assess(options: QuantizeOptions) -> Assessment:
+        found = figures(10, drop=0.5)
+        if options.repair_to is None:
+            return found
+        return replace(found, sqnr_db=options.repair_to + 1.5, repaired=True)
+
+    budget = Budget(max_accuracy_drop=0.01)
+    attempts = escalate(QuantizeOptions(), budget, assess)
+    region = "+ the region that loses most in float"
+    names = [attempt.name for attempt in attempts if attempt.name.startswith(region)]
+    assert names == [f"{region}, for {target} dB" for target in ("13.0", "17.5", "25.0")]
+    assert len(attempts) <= most_attempts(QuantizeOptions(), budget)
+    both = escalate(QuantizeOptions(), replace(budget, min_sqnr_db=12), assess)
+    targets = [each.options.repair_to for each in both if each.options.repair_to is not None]
+    assert targets == [12, 16.5, 21, 28.5]
+
+
+def test_targets_end_where_one_is_out_of_reach() -> None:
+    """What is in reach already is not asked for: that would be the same export again."""
+    attempts = escalate(
+        QuantizeOptions(),
+        Budget(min_sqnr_db=8, max_accuracy_drop=0.01),
+        lambda options: figures(10, drop=0.5),
+    )
+    targets = [each.options.repair_to for each in attempts if each.options.repair_to is not None]
+    assert targets == [13]
+
+
+def test_what_keeps_nothing_is_not_taken_for_the_most_accurate() -> None:
+    """Its accuracy is not measured."""
+
+    def assess(options: QuantizeOptions) -> Assessment:
+        if options.range_method is RangeMethod.MSE:
+            return figures(20, drop=0.1)
+        return replace(figures(0), keeps_nothing=True)
+
+    attempts = escalate(QuantizeOptions(), Budget(max_accuracy_drop=0.01), assess)
+    assert attempts[-1].options.range_method is RangeMethod.MSE
+
+
 def test_a_step_that_costs_accuracy_is_dropped() -> None:
     attempts = climb({"minmax": 10, "mse": 12, "correction": -3, "adaptive": 9}, 20)
     assert attempts[-1].met
     assert not attempts[-1].options.bias_correction
+
+
+@pytest.mark.parametrize(
+    ("repaired", "names"), [(True, ["as asked", "without repair"]), (False, ["as asked"])]
+)
+def test_repair_that_did_nothing_is_not_taken_back(repaired: bool, names: list[str]) -> None:
+    """The second attempt would be the same export."""
+
+    def assess(options: QuantizeOptions) -> Assessment:
+        return replace(figures(20), repaired=repaired)
+
+    attempts = escalate(QuantizeOptions(), Budget(max_bytes=10), assess)
+    assert [attempt.name for attempt in attempts] == names
 
 
 def test_when_nothing_meets_the_budget_the_last_attempt_says_so() -> None:
