@@ -30,19 +30,28 @@ def onnx_session(model: OnnxModel, *, fused: bool = False, **settings: Any) -> o
         fused: whether ONNX Runtime may optimize it; without, it computes node by node.
         settings: attributes of the session's options.
     """
-    options = ort.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    for name, value in settings.items():
-        setattr(options, name, value)
     if isinstance(model, ir.Model):
         model = ir.to_proto(model)
     if isinstance(model, onnx.ModelProto):
         model = model.SerializeToString()
-    model, entries = exact_form(model)
-    for setting in entries.items():
-        options.add_session_config_entry(*setting)
+    model, exact = exact_form(model)
     if not fused and not (saturates() and _multiplies_integers(model)):
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        settings["graph_optimization_level"] = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return _session(model, settings, exact)
+    except ort.capi.onnxruntime_pybind11_state.NotImplemented:  # exact as it is
+        return _session(model, settings, {})
+
+
+def _session(
+    model: Path | bytes, settings: Mapping[str, Any], entries: Mapping[str, str]
+) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    for name, value in settings.items():
+        setattr(options, name, value)
+    for entry in entries.items():
+        options.add_session_config_entry(*entry)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

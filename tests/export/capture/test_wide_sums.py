@@ -43,14 +43,21 @@ def test_they_are_added_in_the_same_order() -> None:
     np.testing.assert_array_equal(run_onnx(proto, x)["y"], before)
 
 
+def seconds(count: int) -> float:
+    """What a Sum of so many inputs takes of the processor, at the least."""
+    found = []
+    for _ in range(3):
+        proto = summed(count)
+        started = time.process_time()
+        narrow_sums(proto)
+        model = ir.from_proto(proto)
+        SumToAdd()(model)
+        found.append(time.process_time() - started)
+        assert sum(node.op_type == "Add" for node in model.graph) == count - 1
+    return min(found)
+
+
 @pytest.mark.slow
 def test_twelve_thousand_take_no_time() -> None:
-    """They took 4 s: each input that a Sum loses took time by the number of all."""
-    proto = summed(12_000)
-    started = time.process_time()  # making the file takes longer
-    narrow_sums(proto)
-    model = ir.from_proto(proto)
-    SumToAdd()(model)
-    # It takes 0.3 s; another processor may be slower.
-    assert time.process_time() - started < 2
-    assert sum(node.op_type == "Add" for node in model.graph) == 11_999
+    """Each input that a Sum loses took time by the number of all, so that 8 times took 42 times."""
+    assert seconds(12_000) < 24 * seconds(1_500)  # it takes 11 times as long
