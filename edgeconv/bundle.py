@@ -166,14 +166,15 @@ class AccuracyStep(Record):
     ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
     is uncertain by ``uncertainty_db`` (90 % confidence, one-sided). Where the mean gains beyond
     chance, and something loses too much for it to be kept, ``loss_db`` is how much over all samples
-    together, and ``loser`` which output or part of one it is; None where that is all together.
+    together, and ``losing_output`` which output or part of one it is; None where that is all of
+    them together.
     """
 
     name: str
     gain_db: float
     uncertainty_db: float
     kept: bool
-    loser: str | None = None
+    losing_output: str | None = None
     loss_db: float | None = None
 
 

@@ -206,7 +206,11 @@ def loss_lines(steps: Sequence[AccuracyStep]) -> list[str]:
     """What loses by that which the typical sample gains by, and which was left out for that."""
     return [
         f"left out in spite of its gain: {step.name}, by which "
-        + ("all samples together lose" if step.loser is None else f"{step.loser} loses")
+        + (
+            "all samples together lose"
+            if step.losing_output is None
+            else f"{step.losing_output} loses"
+        )
         + f" {step.loss_db:.1f} dB"
         for step in steps
         if step.loss_db is not None

@@ -59,7 +59,7 @@ class Improvement:
             gain_db=self.gain.db,
             uncertainty_db=self.gain.uncertainty_db,
             kept=self.kept,
-            loser=None if self.loss is None else self.loss.place,
+            losing_output=None if self.loss is None else self.loss.place,
             loss_db=None if self.loss is None else self.loss.db,
         )
 

@@ -44,7 +44,7 @@ def test_a_range_method_is_left_out_for_the_part_that_loses() -> None:
     assert step.gain.typical
     record = step.record()
     assert not record.kept
-    assert record.loser == "the part 'amax' of the output 'peaks'"
+    assert record.losing_output == "the part 'amax' of the output 'peaks'"
     assert record.loss_db is not None
     assert record.loss_db > 1  # clipped peaks are off by half a step and more
     (other,) = (step for step in steps if step.name == "percentile ranges")
