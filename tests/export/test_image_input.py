@@ -30,6 +30,7 @@ from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.preprocessing import Color, Preprocessing
 from support import tflite_metadata
 from support.lowering import Net, as_model
+from support.runtimes import onnx_session
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +78,7 @@ def computed(bundle: Bundle, artifact: Artifact, picture: Any) -> Any:
     given = picture if info.layout is Layout.NHWC else picture.transpose(0, 3, 1, 2)
     given = (given.astype(np.int16) - (128 if info.dtype == "int8" else 0)).astype(info.dtype)
     if artifact.format is Format.ONNX:
-        session = ort.InferenceSession(str(bundle.file(artifact)))
+        session = onnx_session(bundle.file(artifact), fused=True)
         (result,) = session.run(None, {session.get_inputs()[0].name: given})
     else:
         model = Interpreter(str(bundle.file(artifact)))
