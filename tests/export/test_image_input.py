@@ -285,7 +285,7 @@ def test_a_network_that_is_quantized_already(io: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"quantized already, and its integers are not .*\n.*"):
             again()
         return
-    session = ort.InferenceSession(str(file))
+    session = onnx_session(file, fused=True)
     samples = pictures(4)
     mean, std = np.array(IMAGENET.mean), np.array(IMAGENET.std)
     bundle = again()

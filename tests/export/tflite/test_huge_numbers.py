@@ -40,9 +40,12 @@ class Several(nn.Module):
 def test_they_are_what_pytorch_says() -> None:
     graph = optimize(capture_module(Several().eval(), [X.numpy()], list(Several()(X)), 20))
     got = run_tflite(lower(graph, layout=Layout.NCHW).data, X.numpy())
+    most = np.finfo(np.float32).max
     for name, expected in Several()(X).items():
-        # XNNPACK's exp and log are off by two units in the last place.
-        np.testing.assert_allclose(got[name], expected.numpy(), 5e-7, 1e-37, err_msg=name)
+        # XNNPACK's exp and log are off by two units in the last place. On some processors the
+        # logarithm of a sum with infinity ends at the largest number.
+        pair = (array.clip(-most, most) for array in (got[name], expected.numpy()))
+        np.testing.assert_allclose(*pair, 5e-7, 1e-37, err_msg=name)
 
 
 class Gated(nn.Module):
