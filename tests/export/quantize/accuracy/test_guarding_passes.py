@@ -153,7 +153,7 @@ def test_adaptive_rounding_of_coarse_weights(network: DigitNetwork) -> None:
     step = improvement(learned, "adaptive rounding")
     assert step.with_db > step.without_db + 3
     # How the network is trained, and what it gets wrong, differs between processors.
-    assert top1(learned.model) >= top1(nearest.model) - ONE_POINT
+    assert top1(learned.model) >= top1(nearest.model)
 
 
 def test_the_result_is_no_worse_than_any_pass_alone(network: DigitNetwork) -> None:
