@@ -11,17 +11,11 @@ from torch import nn
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.passes import optimize
-from edgeconv.export.quantize import HeldBack, QuantizeOptions, RangeMethod, quantize
+from edgeconv.export.quantize import HeldBack, quantize
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.models.randomize import randomize_, structured_input
+from support.plain_options import PLAIN
 
-PLAIN = QuantizeOptions(
-    range_method=RangeMethod.MINMAX,
-    equalization=False,
-    bias_absorption=False,
-    bias_correction=False,
-    repair=False,
-)
 SHAPE = (2, 12, 12)
 X = [[x[None].numpy()] for x in structured_input((14, *SHAPE))]
 # Ranges that are fitted to so few samples flatter the network.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import pytest
@@ -14,18 +15,12 @@ from torch import nn
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Batch, Sample
 from edgeconv.export.passes import optimize
-from edgeconv.export.quantize import QuantizeOptions, RangeMethod, quantize
+from edgeconv.export.quantize import quantize
 from edgeconv.export.quantize.accuracy.judge import Judge, worst_db
 from edgeconv.export.quantize.accuracy.reaching import Reaching
-from edgeconv.export.runtimes import IntermediateOutputs
+from edgeconv.export.runtimes import NamedOutputs
+from support.plain_options import PLAIN
 
-PLAIN = QuantizeOptions(
-    range_method=RangeMethod.MINMAX,
-    equalization=False,
-    bias_absorption=False,
-    bias_correction=False,
-    repair=False,
-)
 SATURATING = pytest.mark.parametrize("end", [nn.Softmax(-1), nn.Sigmoid()])
 
 
@@ -112,11 +107,11 @@ def test_samples_that_keep_alike_decide_far_from_the_target(
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
     """The samples that are run from now on."""
     ran: list[Batch] = []
-    run = IntermediateOutputs.run
+    run = NamedOutputs.run
 
-    def noted(self: IntermediateOutputs, batch: Batch) -> list[npt.NDArray[np.float32]]:
+    def noted(self: NamedOutputs, names: Sequence[str], batch: Batch) -> list[npt.NDArray[Any]]:
         ran.append(batch)
-        return run(self, batch)
+        return run(self, names, batch)
 
-    monkeypatch.setattr(IntermediateOutputs, "run", noted)
+    monkeypatch.setattr(NamedOutputs, "run", noted)
     return ran

@@ -17,22 +17,16 @@ from torch import Tensor, nn
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.graph_edit import constant_array
 from edgeconv.export.passes import optimize
-from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMethod, quantize
+from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
 from edgeconv.export.quantize.accuracy.candidates import Unit
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.repair import _Search
 from support.detectors import detector, samples
+from support.plain_options import PLAIN
 
 pytestmark = pytest.mark.slow
 
 X = samples(24)
-PLAIN = QuantizeOptions(
-    range_method=RangeMethod.MINMAX,
-    equalization=False,
-    bias_absorption=False,
-    bias_correction=False,
-    repair=False,
-)
 REPAIR = replace(PLAIN, repair=True)
 
 
