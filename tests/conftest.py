@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,16 @@ USERS_OWN = (
     *("PYTHONHOME", "PYTHONIOENCODING", "PYTHONOPTIMIZE", "PYTHONPATH", "PYTHONSTARTUP"),
     *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_USER"),
 )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module that `-m 'not slow'` leaves out as a whole: importing takes longer."""
+    terms = re.fullmatch(r"not \w+(?: and not \w+)*", config.option.markexpr)
+    if collection_path.suffix != ".py" or terms is None:
+        return None
+    marks = re.search(r"^pytestmark = (\[[^\]]*\]|.*)", collection_path.read_text(), re.MULTILINE)
+    own = re.findall(r"pytest\.mark\.(\w+)", marks[1]) if marks else []
+    return True if set(own) & set(terms[0].split()) - {"and", "not"} else None
 
 
 @pytest.fixture(scope="session", autouse=True)
