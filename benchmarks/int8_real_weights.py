@@ -1,6 +1,6 @@
 """Measure int8 on networks that other people trained, on pictures that calibration did not see.
 
-    .venv/bin/python -m benchmarks.int8_real_weights [NETWORK ...] [--effort 0 1 2] [--aimet PEER]
+    .venv/bin/python -m benchmarks.int8_real_weights [NETWORK ...] [--effort 0 1 2 3] [--aimet PEER]
     .venv/bin/python -m benchmarks.int8_real_weights --ours   # other tools as the page has them
 
 AIMET's rows stay as the page has them where ``--aimet`` is not given.
@@ -108,10 +108,11 @@ def _loaded(bundle: Bundle, precision: str) -> ir.Model:
 
 
 def ours(task: Task, efforts: Sequence[int]) -> Iterator[list[str]]:
-    """A row for each effort, and one with operators in float."""
+    """A row for each effort, and beside that of effort 1 one with operators in float."""
     samples = data(task)
     ways = {f"{OURS} {effort}": QuantizeOptions(effort=effort) for effort in efforts}
-    ways |= {f"{OURS} 1, {LEAST_DB} dB": QuantizeOptions(effort=1, repair_to=LEAST_DB)}
+    if 1 in efforts:
+        ways |= {f"{OURS} 1, {LEAST_DB} dB": QuantizeOptions(effort=1, repair_to=LEAST_DB)}
     expected = np.zeros(0)
     for title, options in ways.items():
         try:
@@ -242,7 +243,10 @@ def section(
         rows.append(row)
         sys.stderr.write(" | ".join([task.name, *row]) + "\n")
     if ours_only:
-        rows += [row for row in before if not row[0].startswith(OURS)]
+        measured = [row[0] for row in rows]
+        kept = [row for row in before if row[0] not in measured]
+        rows = sorted(rows + [row for row in kept if row[0].startswith(OURS)])
+        rows += [row for row in kept if not row[0].startswith(OURS)]
     elif aimet is None:
         rows += [row for row in before if row[0] in AIMET.values()]
     figures, about = [task.figure, "SQNR"], []
@@ -257,9 +261,11 @@ def section(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("networks", nargs="*", default=[task.name for task in TASKS])
-    parser.add_argument("--effort", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--effort", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--aimet", type=Path, metavar="PEER")
-    parser.add_argument("--ours", action="store_true", help="Keep the rows of other tools.")
+    parser.add_argument(
+        "--ours", action="store_true", help="Keep the rows of other tools and of other efforts."
+    )
     arguments = parser.parse_args()
     earlier = "other tools" if arguments.ours else "" if arguments.aimet else "AIMET"
     lines = []

@@ -94,7 +94,8 @@ def _own_random_numbers(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
         monkeypatch.setattr(request.module, "RNG", np.random.default_rng(0))
     np.random.seed(0)
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+        # Not `torch.manual_seed`, which formats the stack for every kind of device.
+        sys.modules["torch"].default_generator.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
