@@ -34,7 +34,7 @@ from onnxruntime.quantization import CalibrationMethod
 
 from benchmarks.int8_held_out import db, peer_model, run
 from benchmarks.measuring import RESULTS, machine, markdown_table, publish
-from benchmarks.real_networks import CALIBRATION, ROOT, TASKS, UNSEEN, Array, Samples, Task, data
+from benchmarks.real_networks import CALIBRATION, ROOT, TASKS, Array, Samples, Task, data
 from edgeconv.bundle import Bundle
 from edgeconv.errors import EdgeconvError
 from edgeconv.export import QuantizeOptions, export
@@ -276,13 +276,13 @@ def main() -> None:
             else on_page(task)
         )
         height, width = task.size
-        lines += ["", f"## {task.name}, {height}x{width}", "", *below]
+        lines += ["", f"## {task.name}, {height}x{width}, {task.unseen} samples", "", *below]
     publish(
         PAGE,
         [
             "# int8 of trained networks on pictures that calibration did not see",
             "",
-            f"{CALIBRATION} samples calibrate, and {UNSEEN} of other pictures are compared with",
+            f"{CALIBRATION} samples calibrate, and others, of other pictures, are compared with",
             "the float network: crops of photographs, or for the networks that find and read text,",
             "words rendered on photographs. These are calibrated on rendered words alone. Their",
             "unseen samples have other words, typefaces, sizes and photographs; half of them are",
