@@ -348,7 +348,8 @@ def _carry_out(
         from edgeconv.export.api import carry_out
 
         if resolved.asked.has_budget:
-            return export_within(resolved, latency=partial(_latency, timed_on)), None
+            latency = partial(_latency, timed_on) if resolved.asked.is_limited else None
+            return export_within(resolved, latency=latency), None
         try:
             return Escalated((), carry_out(resolved)), None
         except IncompleteExport as error:
@@ -364,7 +365,8 @@ def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, fl
     if result.attempts and not (settings.as_json or settings.quiet):
         if result.front:
             print_front(result.front)
-        print_attempts(result.attempts, _timed_on(settings) or "this machine")
+        if settings.request.is_limited:
+            print_attempts(result.attempts, _timed_on(settings) or "this machine")
     bundle = result.met()
     if settings.as_json:
         echo_json(bundle.manifest)

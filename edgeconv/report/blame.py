@@ -10,7 +10,7 @@ from edgeconv.metrics import EQUAL_DB
 from edgeconv.report.in_float import by_reason
 from edgeconv.report.stacked import print_facts, print_fitted
 from edgeconv.report.tables import Column, console
-from edgeconv.units import format_percent, significant
+from edgeconv.units import format_percent, format_samples, significant
 
 if TYPE_CHECKING:
     from edgeconv.evaluation import Figure
@@ -26,7 +26,7 @@ def print_blame(found: Blame, limit: int | None = None, *, wide: bool = False) -
     out = console()
     out.print(
         f"{found.model}: int8 keeps {_decibels(found.sqnr_db)} at the output, over "
-        f"{found.samples} samples of {found.data} (ranges: {found.method} of "
+        f"{format_samples(found.samples)} of {found.data} (ranges: {found.method} of "
         f"{found.calibration_samples})"
     )
     if found.task is not None:
