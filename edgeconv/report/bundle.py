@@ -205,16 +205,23 @@ def tried_table(steps: Sequence[AccuracyStep], seconds: Mapping[str, float] | No
 def loss_lines(steps: Sequence[AccuracyStep]) -> list[str]:
     """What loses by that which the typical sample gains by, and which was left out for that."""
     return [
-        f"left out in spite of its gain: {step.name}, by which "
-        + (
-            "all samples together lose"
-            if step.losing_output is None
-            else f"{step.losing_output} loses"
-        )
-        + f" {step.loss_db:.1f} dB"
+        f"left out in spite of its gain: {step.name}, {loss}"
         for step in steps
-        if step.loss_db is not None
+        if (loss := _loss(step)) is not None
     ]
+
+
+def _loss(step: AccuracyStep) -> str | None:
+    if step.loss_db is not None:
+        place = step.losing_output
+        who = "all samples together lose" if place is None else f"{place} loses"
+        return f"by which {who} {step.loss_db:.1f} dB"
+    if step.refit_loss_db is not None:
+        return (
+            f"by which the typical sample loses {step.refit_loss_db:.1f} dB once they are fitted "
+            "to all samples"
+        )
+    return None
 
 
 def _decibels(value: float | None) -> str:
