@@ -324,7 +324,8 @@ def command(settings: ExportSettings) -> None:
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
         result, failed = _carry_out(resolved, timed_on)
-        kept.made(result.met().path)
+        if result.bundle is not None:
+            kept.made(result.bundle.path)
     _print(result, settings, times.seconds)
     if settings.device is not None and not silent:
         _point_out_slow_int8(result.met(), settings.device, request.runtime)
