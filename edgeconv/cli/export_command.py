@@ -234,8 +234,8 @@ class ExportSettings:
     "--min-sqnr",
     metavar="DB",
     type=float,
-    help="Escalate int8 (ranges, equalization, AdaRound, float fallback) until its SQNR against "
-    "float reaches DB; shows what each step gained and cost.",
+    help="Escalate int8 (ranges, equalization, bias correction, reconstruction, AdaRound, float "
+    "fallback) until its SQNR against float reaches DB; shows what each step gained and cost.",
 )
 @click.option(
     "--accuracy-budget",
