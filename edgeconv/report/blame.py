@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgeconv.export.blame.report import Blame, LayerBlame, Span
 
 _BAR = 20  # characters
-# A file whose SQNR differs by more was calibrated on other samples or with other options.
+# A file whose SQNR differs by more was not quantized in the same way.
 _SAME_DB = 1.0
 
 
@@ -60,7 +60,8 @@ def print_blame(found: Blame, limit: int | None = None, *, wide: bool = False) -
     if file_db is not None and abs(file_db - found.sqnr_db) > _SAME_DB:
         out.print(
             f"The bundle's int8 file has {_decibels(file_db)} on these samples: it was quantized "
-            "on other samples or with other options."
+            "on other samples, with other options, or with what `blame` leaves out: bias "
+            "correction, layer reconstruction and repair."
         )
 
 
