@@ -167,7 +167,8 @@ class AccuracyStep(Record):
     is uncertain by ``uncertainty_db`` (90 % confidence, one-sided). Where the mean gains beyond
     chance, and something loses too much for it to be kept, ``loss_db`` is how much over all samples
     together, and ``losing_output`` which output or part of one it is; None where that is all of
-    them together.
+    them together. ``refit_loss_db`` is what the typical sample loses by a range method that gained
+    so, once it is fitted to all samples.
     """
 
     name: str
@@ -176,6 +177,7 @@ class AccuracyStep(Record):
     kept: bool
     losing_output: str | None = None
     loss_db: float | None = None
+    refit_loss_db: float | None = None
 
 
 class LayerPrecision(Record):

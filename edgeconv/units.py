@@ -30,6 +30,11 @@ def format_count(count: int) -> str:
     return str(count)
 
 
+def format_samples(count: int) -> str:
+    """``1`` as "1 sample", ``8`` as "8 samples"."""
+    return "1 sample" if count == 1 else f"{count} samples"
+
+
 def format_duration(
     seconds: float,
     *,

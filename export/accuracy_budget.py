@@ -13,6 +13,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
 from edgeconv.export.alone import alone
+from edgeconv.export.data.there import refuse_missing
 from edgeconv.export.pipeline import Outcome, run
 from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize.accuracy.escalation import (
@@ -31,10 +32,8 @@ from edgeconv.export.tasks.trial import try_task
 from edgeconv.export.verify import check_export
 from edgeconv.export.verify.reference import Oracle
 from edgeconv.log_lines import warnings_about
-from edgeconv.near_names import near_paths
 from edgeconv.progress import ATTEMPT, Progress
 from edgeconv.staging import staged
-from edgeconv.tar_file import is_tar
 from edgeconv.units import format_bytes, format_duration
 
 # The median latency of each file in nanoseconds.
@@ -210,9 +209,9 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
         )
     if labeled is not None:
         open_task(request.asked.task)  # its function may be missing
-        _check_there(labeled, "pass labeled samples")
+        refuse_missing(labeled, "pass labeled samples")
     if request.asked.truth is not None:
-        _check_there(Path(request.asked.truth), "pass what is true of the labeled samples")
+        refuse_missing(request.asked.truth, "pass what is true of the labeled samples")
     if budget.max_accuracy_drop is not None:
         if labeled is None:
             raise UsageError(
@@ -224,16 +223,6 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
             raise UsageError(
                 "--accuracy-budget compares with float32", hint="add --precision float32"
             )
-
-
-def _check_there(data: Data, wanted: str) -> None:
-    """Refuse a path where nothing is, before an attempt takes minutes.
-
-    Raises:
-        UsageError: Nothing is there.
-    """
-    if isinstance(data, Path) and not data.exists() and not is_tar(data):
-        raise UsageError(f"{data}: no such file or folder", hint=near_paths(data, wanted))
 
 
 def _assess(

@@ -27,6 +27,7 @@ from edgeconv.export.capture.input_shape import (
 )
 from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.data.stated import read_preprocessing
+from edgeconv.export.data.there import refuse_missing
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize_options import QuantizeOptions
@@ -212,8 +213,13 @@ class ExportRequest:
     @property
     def has_budget(self) -> bool:
         """Whether int8 files have to reach something, or are searched for."""
+        return self.search or self.is_limited
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether int8 files have to reach something."""
         limits = (self.least_sqnr, self.accuracy_budget, self.max_size, self.max_latency)
-        return self.search or any(limit is not None for limit in limits)
+        return any(limit is not None for limit in limits)
 
     @property
     def stated_inputs(self) -> tuple[InputSpec | FixedArgument, ...]:
@@ -256,7 +262,8 @@ class ExportRequest:
         """Refuse what cannot be carried out, whatever the device and the network are.
 
         Raises:
-            UsageError: An option is out of its range or lacks another one, or ``out`` is occupied.
+            UsageError: An option is out of its range or lacks another one, ``out`` is occupied, or
+                there is no such calibration data.
         """
         if (self.formats is not None and not self.formats) or not self.float_precisions():
             raise UsageError("nothing to write", hint="name at least one format and one precision")
@@ -297,6 +304,7 @@ class ExportRequest:
                 "labeled samples decide about a budget, and there is none",
                 hint="pass --accuracy-budget too, or measure the files with `edgeconv evaluate`",
             )
+        refuse_missing(self.calibration)
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(
                 f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}",

@@ -234,8 +234,8 @@ class ExportSettings:
     "--min-sqnr",
     metavar="DB",
     type=float,
-    help="Escalate int8 (ranges, equalization, AdaRound, float fallback) until its SQNR against "
-    "float reaches DB; shows what each step gained and cost.",
+    help="Escalate int8 (ranges, equalization, bias correction, reconstruction, AdaRound, float "
+    "fallback) until its SQNR against float reaches DB; shows what each step gained and cost.",
 )
 @click.option(
     "--accuracy-budget",
@@ -324,7 +324,8 @@ def command(settings: ExportSettings) -> None:
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
         result, failed = _carry_out(resolved, timed_on)
-        kept.made(result.met().path)
+        if result.bundle is not None:
+            kept.made(result.bundle.path)
     _print(result, settings, times.seconds)
     if settings.device is not None and not silent:
         _point_out_slow_int8(result.met(), settings.device, request.runtime)
@@ -348,7 +349,8 @@ def _carry_out(
         from edgeconv.export.api import carry_out
 
         if resolved.asked.has_budget:
-            return export_within(resolved, latency=partial(_latency, timed_on)), None
+            latency = partial(_latency, timed_on) if resolved.asked.is_limited else None
+            return export_within(resolved, latency=latency), None
         try:
             return Escalated((), carry_out(resolved)), None
         except IncompleteExport as error:
@@ -364,7 +366,8 @@ def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, fl
     if result.attempts and not (settings.as_json or settings.quiet):
         if result.front:
             print_front(result.front)
-        print_attempts(result.attempts, _timed_on(settings) or "this machine")
+        if settings.request.is_limited:
+            print_attempts(result.attempts, _timed_on(settings) or "this machine")
     bundle = result.met()
     if settings.as_json:
         echo_json(bundle.manifest)

@@ -9,7 +9,7 @@ from edgeconv.companion.native import native_files
 from edgeconv.companion.network import image_input, shown
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.preprocessing import Color, Fit, Preprocessing
-from edgeconv.units import format_bytes, format_percent, significant
+from edgeconv.units import format_bytes, format_percent, format_samples, significant
 
 _SHOWN = {
     Shown.CLASSES: "prints the classes with the highest scores",
@@ -125,4 +125,5 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 def _calibration(found: Calibration) -> str:
     source = "synthetic inputs" if found.synthetic else found.source
-    return f"{found.samples} samples of {source}, {found.method} ranges, SHA-256 {found.sha256}"
+    samples = format_samples(found.samples)
+    return f"{samples} of {source}, {found.method} ranges, SHA-256 {found.sha256}"

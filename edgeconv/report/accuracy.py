@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgeconv.bench.compare.accuracy import format_figure
 from edgeconv.evaluation import SHARE
 from edgeconv.report.tables import Column
+from edgeconv.units import format_samples
 
 if TYPE_CHECKING:
     from edgeconv.evaluation import Accuracy, Evaluation
@@ -51,7 +52,7 @@ def _against_float(accuracy: Accuracy) -> str:
 def notes(result: Evaluation) -> list[str]:
     """What the figures are taken on, and the samples that could not be used."""
     runtimes = " and ".join(dict.fromkeys(accuracy.runtime for accuracy in result.results))
-    lines = [f"{result.task} on {result.samples} samples of {result.data}, by {runtimes}"]
+    lines = [f"{result.task} on {format_samples(result.samples)} of {result.data}, by {runtimes}"]
     compared = [each.against_float for each in result.results if each.against_float is not None]
     if compared:
         what = result.results[0].decisive
@@ -63,8 +64,8 @@ def notes(result: Evaluation) -> list[str]:
         )
         lines.append(f"against float32: {what.name} in {unit}, {interval}")
     lines += [
-        f"top-5 of {accuracy.path}: in {accuracy.ties} of {result.samples} samples equal scores "
-        "decide, of which the first class counts as larger"
+        f"top-5 of {accuracy.path}: in {accuracy.ties} of {format_samples(result.samples)} equal "
+        "scores decide, of which the first class counts as larger"
         for accuracy in result.results
         if accuracy.ties
     ]

@@ -10,14 +10,14 @@ from edgeconv.metrics import EQUAL_DB
 from edgeconv.report.in_float import by_reason
 from edgeconv.report.stacked import print_facts, print_fitted
 from edgeconv.report.tables import Column, console
-from edgeconv.units import format_percent, significant
+from edgeconv.units import format_percent, format_samples, significant
 
 if TYPE_CHECKING:
     from edgeconv.evaluation import Figure
     from edgeconv.export.blame.report import Blame, LayerBlame, Span
 
 _BAR = 20  # characters
-# A file whose SQNR differs by more was calibrated on other samples or with other options.
+# A file whose SQNR differs by more was not quantized in the same way.
 _SAME_DB = 1.0
 
 
@@ -26,7 +26,7 @@ def print_blame(found: Blame, limit: int | None = None, *, wide: bool = False) -
     out = console()
     out.print(
         f"{found.model}: int8 keeps {_decibels(found.sqnr_db)} at the output, over "
-        f"{found.samples} samples of {found.data} (ranges: {found.method} of "
+        f"{format_samples(found.samples)} of {found.data} (ranges: {found.method} of "
         f"{found.calibration_samples})"
     )
     if found.task is not None:
@@ -60,7 +60,8 @@ def print_blame(found: Blame, limit: int | None = None, *, wide: bool = False) -
     if file_db is not None and abs(file_db - found.sqnr_db) > _SAME_DB:
         out.print(
             f"The bundle's int8 file has {_decibels(file_db)} on these samples: it was quantized "
-            "on other samples or with other options."
+            "on other samples, with other options, or with what `blame` leaves out: bias "
+            "correction, layer reconstruction and repair."
         )
 
 

@@ -21,7 +21,7 @@ from edgeconv.report.in_float import few
 from edgeconv.report.output import echo_sentence
 from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console
-from edgeconv.units import format_bytes, format_percent, significant
+from edgeconv.units import format_bytes, format_percent, format_samples, significant
 from edgeconv.verification import Verification
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def print_bundle(
     calibration = manifest.calibration
     if calibration:
         source = "synthetic inputs" if calibration.synthetic else calibration.source
-        echo_sentence(f"calibrated on {calibration.samples} samples: {source}")
+        echo_sentence(f"calibrated on {format_samples(calibration.samples)}: {source}")
         for line in certainty_lines(calibration, manifest.artifacts):
             echo_sentence(line)
         if calibration.steps:
@@ -205,16 +205,23 @@ def tried_table(steps: Sequence[AccuracyStep], seconds: Mapping[str, float] | No
 def loss_lines(steps: Sequence[AccuracyStep]) -> list[str]:
     """What loses by that which the typical sample gains by, and which was left out for that."""
     return [
-        f"left out in spite of its gain: {step.name}, by which "
-        + (
-            "all samples together lose"
-            if step.losing_output is None
-            else f"{step.losing_output} loses"
-        )
-        + f" {step.loss_db:.1f} dB"
+        f"left out in spite of its gain: {step.name}, {loss}"
         for step in steps
-        if step.loss_db is not None
+        if (loss := _loss(step)) is not None
     ]
+
+
+def _loss(step: AccuracyStep) -> str | None:
+    if step.loss_db is not None:
+        place = step.losing_output
+        who = "all samples together lose" if place is None else f"{place} loses"
+        return f"by which {who} {step.loss_db:.1f} dB"
+    if step.refit_loss_db is not None:
+        return (
+            f"by which the typical sample loses {step.refit_loss_db:.1f} dB once they are fitted "
+            "to all samples"
+        )
+    return None
 
 
 def _decibels(value: float | None) -> str:
@@ -255,10 +262,10 @@ def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> 
     samples, held = figures[0].samples, calibration.held_out
     if not held:
         return [
-            f"the figures of int8 are of {_counted(samples)} that calibration saw, and of others "
-            "they may be much worse"
+            f"the figures of int8 are of {format_samples(samples)} that calibration saw, and of "
+            "others they may be much worse"
         ]
-    lines = [f"the figures of int8 are of {_counted(held)} that calibration did not see"]
+    lines = [f"the figures of int8 are of {format_samples(held)} that calibration did not see"]
     if calibration.samples + held < _ENOUGH_SAMPLES:
         open_ends = ["inputs beyond what calibration saw saturate"]
         if figures[0].argmax_agreement is not None:
@@ -273,10 +280,6 @@ def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> 
             f"with fewer than {_ENOUGH_SAMPLES} samples this stays open: " + "; ".join(open_ends)
         )
     return lines
-
-
-def _counted(samples: int) -> str:
-    return "1 sample" if samples == 1 else f"{samples} samples"
 
 
 def formats_agree(figures: Verification) -> str:

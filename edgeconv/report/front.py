@@ -34,6 +34,6 @@ def print_front(front: Sequence[FrontPoint]) -> None:
     out.print(stacked(columns, rows))
     out.print(
         "SQNR is that of samples that were not fitted, without bias correction. Work is counted "
-        "in multiplications and results; it is no latency. --min-sqnr, --accuracy-budget, "
-        "--max-size and --max-latency choose a row."
+        "in multiplications and results; it is no latency. Where plain int8 misses --min-sqnr, "
+        "--accuracy-budget, --max-size or --max-latency, another row is tried."
     )

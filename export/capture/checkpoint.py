@@ -143,7 +143,8 @@ def _asked(found: Mapping[tuple[str, ...], State], key: str, path: Path) -> tupl
         keys = [_dotted(place) for place in found if place] or sorted(
             {name.partition(".")[0] for state in found.values() for name in state if "." in name}
         )
-        otherwise = f"name one of {', '.join(keys)} by --weights-key" if keys else _LEAVE_OUT
+        hints = [f"name one of {', '.join(keys)} by --weights-key"] if keys else []
+        otherwise = ", or ".join([*hints, *([_LEAVE_OUT] if () in found else [])])
         hint = did_you_mean(key, keys, otherwise)
         raise UsageError(f"{path} has no state dict under {key!r}", hint=hint)
     return place

@@ -26,6 +26,8 @@ from edgeconv.near_names import did_you_mean, near_paths
 T = TypeVar("T")
 
 _TRUTH_OF_IMAGENET = "ILSVRC2012_validation_ground_truth.txt"
+# What the parts of a data set are called, a level above the class folders.
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})$")
 
 
@@ -124,18 +126,45 @@ def _class_folders(images: Images, manifest: Manifest, classes: int | None) -> L
         raise DataError(f"{loose.file} is not in a class folder", hint=hint)
     of_image = [image.within.parts[0] for image in images.stored]
     names = sorted(set(of_image))
+    above = all(len(image.within.parts) > 2 for image in images.stored)
+    instead = _one_level_down(images.path, names[0]) if above else None
+    if instead is not None and all(name.lower() in _SPLITS for name in names):
+        raise DataError(
+            f"{images.path} has parts of a data set where class folders should be: "
+            f"{', '.join(names)}",
+            hint=instead,
+        )
     index = (
         {name: place for place, name in enumerate(names)}
         if classes is None
-        else _class_indices(images.path, names, classes, manifest.labels)
+        else _class_indices(images.path, names, classes, manifest.labels, instead)
     )
     return images_with_truths(images, lambda i: index[of_image[i]])
 
 
+def _one_level_down(path: Path, name: str) -> str:
+    """What to do where the class folders lie in a folder ``name`` of what was passed."""
+    if path.is_dir():
+        return f"if the class folders lie in {path / name}, pass that"
+    return f"if the class folders lie in {name}, pack its content alone"
+
+
 def _class_indices(
-    path: Path, names: list[str], classes: int, labels: tuple[str, ...] | None
+    path: Path,
+    names: list[str],
+    classes: int,
+    labels: tuple[str, ...] | None,
+    instead: str | None,
 ) -> dict[str, int]:
-    """Find the class of each folder: by the bundle's labels, as a number, or in sorted order."""
+    """Find the class of each folder: by the bundle's labels, as a number, or in sorted order.
+
+    Args:
+        path: What holds the folders.
+        names: Their names.
+        classes: How many classes the network has.
+        labels: Their names, if the bundle states them.
+        instead: What to do where these folders have no images but folders.
+    """
     if labels and all(name in labels for name in names):
         return {name: labels.index(name) for name in names}
     if all(name.isdecimal() and int(name) < classes for name in names):
@@ -148,10 +177,9 @@ def _class_indices(
         )
     if len(names) == classes:
         return {name: index for index, name in enumerate(names)}
-    raise DataError(
-        f"{path} has {len(names)} class folders and the network {classes} outputs",
-        hint="name the folders by index, or by the labels given at export (--labels)",
-    )
+    folders = "1 class folder" if len(names) == 1 else f"{len(names)} class folders"
+    hint = "name the folders by index, or by the labels given at export (--labels)"
+    raise DataError(f"{path} has {folders} and the network {classes} outputs", hint=instead or hint)
 
 
 def _imagenet(images: Images, devkit: Path, classes: int | None) -> Labeled[int]:

@@ -18,7 +18,8 @@ from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.stated import combined
-from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, find_domain
+from edgeconv.export.data.synthetic import Domain, SyntheticSamples, find_domain
+from edgeconv.export.data.there import SYNTHETIC
 from edgeconv.preprocessing import Color, Preprocessing
 
 # Samples that verification runs on: enough for shares of a percent over the outputs of a

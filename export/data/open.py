@@ -18,8 +18,8 @@ from edgeconv.export.data.images import Images, has_images, load_image, open_ima
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.objects import object_samples
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples, choose
-from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, synthetic_input
-from edgeconv.near_names import near_paths
+from edgeconv.export.data.synthetic import Domain, SyntheticSamples, synthetic_input
+from edgeconv.export.data.there import SYNTHETIC, refuse_missing
 from edgeconv.preprocessing import Preprocessing
 
 __all__ = [
@@ -73,9 +73,7 @@ def open_samples(
     path = Path(source)
     if has_images(path):
         return open_images(path, inputs, preprocessing)
-    if not path.exists():
-        hint = near_paths(path, "for synthetic inputs, say 'random'")
-        raise UsageError(f"{path}: no such file or folder", hint=hint)
+    refuse_missing(path)
     if path.suffix in (".npy", ".npz"):
         return ArrayFile(path, inputs, preprocessing)
     raise UsageError(

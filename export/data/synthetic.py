@@ -15,9 +15,9 @@ from edgeconv.errors import EdgeconvError, attempted
 from edgeconv.export.data.integer_ranges import FLAGS, IntegerRange
 from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import IndexedSamples, Sample
+from edgeconv.export.data.there import SYNTHETIC
 from edgeconv.models.randomize import structured_input
 
-SYNTHETIC = "random"
 Outputs = Sequence[npt.NDArray[Any]]
 
 _FLAGS = IntegerRange(FLAGS)

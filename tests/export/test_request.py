@@ -37,6 +37,7 @@ FLOAT, INT8, INT16 = Precision.FLOAT32, Precision.INT8, Precision.INT16X8
         ({"input_size": InputShape((2, 8)), "batch": 3}, "--batch 3 contradicts", "leave --batch"),
         ({"opset": 24}, "opset must be from 18 to 23, not 24", ""),
         ({"precisions": [INT8]}, "int8 needs calibration data", "pass --calibration"),
+        ({"calibration": "nowhere"}, "nowhere: no such file or folder", "say 'random'"),
         ({"runtime": "tflite-runtime"}, "is not a release", "write it as in"),
         ({"io": IoType.INT8}, "--io int8 applies to int8 files", "add --precision int8"),
         (

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
 from edgeconv.bundle import RECIPE_NAME, Bundle, Precision, sha256_of
@@ -118,13 +118,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def invoke(folder: Path, out: Path, *options: str) -> str:
-    """What the command prints; it raises what it raises."""
+def run(folder: Path, out: Path, *options: str) -> Result:
+    """Run the command."""
     network, data = str(folder / "network.onnx"), str(folder / "train.npz")
     fixed = ["export", network, "--calibration", data, "-o", str(out), "--effort", "0"]
-    result = CliRunner().invoke(
-        cli, [*fixed, *options], catch_exceptions=False, standalone_mode=False
-    )
+    return CliRunner().invoke(cli, [*fixed, *options], standalone_mode=False)
+
+
+def invoke(folder: Path, out: Path, *options: str) -> str:
+    """What the command prints; it raises what it raises."""
+    result = run(folder, out, *options)
     if result.exception is not None:
         raise result.exception
     return result.output
@@ -169,6 +172,7 @@ def test_without_a_budget_the_front_is_printed_and_plain_int8_written(
     row = re.search(r"3 of 8 in float32 +([0-9.]+) dB +\+0 B", output)
     assert row is not None
     assert float(row[1]) >= 20
+    assert "attempt" not in output  # there is no budget to meet
     invoke(folder, tmp_path / "plain", *only)
     recipe = str(tmp_path / "out" / RECIPE_NAME)
     invoke(folder, tmp_path / "again", "--layers", recipe, *only)
@@ -185,8 +189,12 @@ def test_one_that_keeps_more_and_fits_is_chosen(folder: Path, tmp_path: Path) ->
 
 
 def test_a_size_that_cannot_be_met_says_what_was_reached(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(EdgeconvError, match=r"the smallest \d+(\.\d+)? kB"):
-        invoke(folder, tmp_path / "out", "--max-size", "1kB", "--precision", "int8")
+    result = run(folder, tmp_path / "out", "--max-size", "1kB", "--precision", "int8", "--search")
+    assert isinstance(result.exception, EdgeconvError)
+    assert re.search(r"the smallest \d+(\.\d+)? kB", result.exception.message)
+    # The tables are what the next try is chosen by.
+    assert "blocks outside int8" in result.output
+    assert re.search(r"as asked .* kB .* missed", result.output)
     assert not (tmp_path / "out").exists()
 
 

@@ -34,3 +34,6 @@ def test_an_interval_is_named_where_there_is_one(
         ),
     )
     assert f"against float32: {name} in points, {said}" in notes(result)
+    assert notes(result)[0].startswith("segmentation on 8 samples of d, by")
+    (alone, *_) = notes(result.model_copy(update={"samples": 1}))
+    assert alone.startswith("segmentation on 1 sample of d, by")

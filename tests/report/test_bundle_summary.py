@@ -225,6 +225,11 @@ def test_a_gain_that_is_left_out_says_what_loses_by_it() -> None:
     gaining = AccuracyStep(name="a", gain_db=1.0, uncertainty_db=0.2, kept=False, loss_db=0.31)
     part = "the part 'boxes' of the output 'y'"
     ungained = AccuracyStep(name="b", gain_db=0.0, uncertainty_db=0.2, kept=False)
+    refit = gaining.model_copy(update={"loss_db": None, "refit_loss_db": 1.24})
+    assert loss_lines([refit]) == [
+        "left out in spite of its gain: a, by which the typical sample loses 1.2 dB once they are "
+        "fitted to all samples"
+    ]
     assert loss_lines([gaining.model_copy(update={"losing_output": part}), ungained, gaining]) == [
         f"left out in spite of its gain: a, by which {part} loses 0.3 dB",
         "left out in spite of its gain: a, by which all samples together lose 0.3 dB",

@@ -13,7 +13,7 @@ from edgeconv.report.bundle import accuracy_cells, certainty_lines, file_cells, 
 from edgeconv.report.html.page import Bar, Block, Cell, HtmlTable, Section, html_table
 from edgeconv.report.html.ranges import range_charts
 from edgeconv.report.tables import Column
-from edgeconv.units import format_count, format_duration, significant
+from edgeconv.units import format_count, format_duration, format_samples, significant
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
     if manifest.calibration is not None:
         found = manifest.calibration
         source = "synthetic inputs" if found.synthetic else found.source
-        facts.append(("calibration", f"{found.samples} samples of {source}, {found.method} ranges"))
+        facts.append(
+            ("calibration", f"{format_samples(found.samples)} of {source}, {found.method} ranges")
+        )
     if manifest.target is not None:
         facts.append(("made for", f"{manifest.target.device} ({manifest.target.architecture})"))
     facts.append(("weights", f"SHA-256 {manifest.weights_sha256[:16]}…"))

@@ -29,7 +29,7 @@ from edgeconv.report.sustained import sustained_cells
 from edgeconv.report.tables import Column
 from edgeconv.report.together import notes as together_notes
 from edgeconv.report.together import together_cells
-from edgeconv.units import format_duration, format_percent
+from edgeconv.units import format_duration, format_percent, format_samples
 
 
 def latency_section(result: BenchResult) -> Section:
@@ -67,7 +67,7 @@ def accuracy_section(result: Evaluation) -> Section:
     """The accuracy of each file, the classes that are confused, and the samples that changed."""
     blocks, notes = class_blocks(result)
     return Section(
-        f"Accuracy on {result.samples} samples of {result.data}",
+        f"Accuracy on {format_samples(result.samples)} of {result.data}",
         blocks=(html_table("Accuracy", *accuracy_cells(result)), *blocks),
         notes=(*accuracy_notes(result), *notes),
     )
@@ -153,7 +153,7 @@ def blame_section(found: Blame) -> Section:
     return Section(
         f"Where {found.model} loses accuracy in int8",
         facts=(
-            ("data", f"{found.samples} samples of {found.data}"),
+            ("data", f"{format_samples(found.samples)} of {found.data}"),
             ("all layers in int8", f"SQNR {found.sqnr_db:.1f} dB"),
         ),
         blocks=(html_table("Layers, worst first", columns, rows),),

@@ -41,6 +41,7 @@ class Improvement:
         seconds: How long trying it took.
         repairs: Whether it leaves operators in float.
         loss: What loses by it, if it was left out for that alone.
+        refit_loss_db: What the typical sample loses by it once it is fitted to all, likewise.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Improvement:
     seconds: float
     repairs: bool = False
     loss: Loss | None = None
+    refit_loss_db: float | None = None
 
     def record(self) -> AccuracyStep:
         """What the manifest says of it."""
@@ -61,6 +63,7 @@ class Improvement:
             kept=self.kept,
             losing_output=None if self.loss is None else self.loss.place,
             loss_db=None if self.loss is None else self.loss.db,
+            refit_loss_db=self.refit_loss_db,
         )
 
 
@@ -243,35 +246,40 @@ class AccuracyPasses:
                 found[name] = before, after, Gain.between(before, after)
         gaining = {name: gain.db for name, (_, _, gain) in found.items() if gain.beyond_chance}
         best_first = sorted(gaining, key=lambda name: -gaining[name])
-        best, losses = None, dict[str, Loss | None]()
+        best, losses, refit_losses = None, dict[str, Loss | None](), dict[str, float]()
         for name in best_first:
-            holds_up, losses[name] = self._on_all(recipe, others[name])
-            if holds_up:
+            refit = self._on_all(recipe, others[name])
+            if refit is None:
                 best = name
                 break
+            if any(each.loses for each in refit.outputs):
+                losses[name] = self.judge.loss(refit)
+            else:
+                refit_losses[name] = -refit.db
         for name, (before, after, gain) in found.items():
             seconds, loss = self._seconds[others[name]], losses.get(name)
-            self._note(name, before, after, gain, name == best, seconds, loss)
+            refit_loss = refit_losses.get(name)
+            self._note(name, before, after, gain, name == best, seconds, loss, refit_loss)
         return recipe if best is None else others[best]
 
-    def _on_all(self, recipe: Recipe, other: Recipe) -> tuple[bool, Loss | None]:
-        """Whether another range method, fitted to all samples, loses nothing in the typical one.
+    def _on_all(self, recipe: Recipe, other: Recipe) -> Gain | None:
+        """What another range method gains, fitted to all samples, if it loses in the typical one.
 
         A range may differ much from those of both halves: the least divergence, for one, has
         several thresholds that are nearly as good as each other.
 
         Returns:
-            Whether it does not, and the output or part that loses too much.
+            None if neither the typical sample nor an output or part loses by it.
         """
         if other.method is recipe.method:
-            return True, None
+            return None
         plain, fitted = (
             self.judge.noise(self._fitted(each).to_qdq()[0], self.judge.kept)
             for each in (recipe, other)
         )
         gain = Gain.between(plain, fitted)
-        loses = any(each.loses for each in gain.outputs)
-        return gain.db >= 0 and not loses, self.judge.loss(gain) if loses else None
+        loses = gain.db < 0 or any(each.loses for each in gain.outputs)
+        return gain if loses else None
 
     def _judge_all(self, tries: Iterable[_Try]) -> None:
         """Measure the noise of versions in the samples that they were not fitted to.
@@ -336,13 +344,16 @@ class AccuracyPasses:
         kept: bool,
         seconds: float,
         loss: Loss | None = None,
+        refit_loss: float | None = None,
     ) -> None:
         without, with_it = (
             float(-10 * np.log10(noise.sum(axis=1).mean())) for noise in (before, after)
         )
         if not kept and gain.typical:
             loss = loss or self.judge.loss(gain)
-        step = Improvement(name, without, with_it, gain, kept, seconds, loss=loss)
+        step = Improvement(
+            name, without, with_it, gain, kept, seconds, loss=loss, refit_loss_db=refit_loss
+        )
         self.record.append(step)
 
 

@@ -212,7 +212,9 @@ def test_several_networks_in_one_state_dict(tmp_path: Path) -> None:
     assert_equal(loaded(path, "teacher"), state(2))
     assert_equal(loaded(path, "student"), state(1))
     torch.save(prefixed("student.") | prefixed("teacher.", seed=2), path)
-    with pytest.raises(UsageError, match=r"\nhint: name one of student, teacher by weights_key"):
+    with pytest.raises(
+        UsageError, match=r"hint: name one of student, teacher by weights_key, or leave"
+    ):
         loaded(path, "x")
     torch.save({"weight": torch.ones(3)}, path)
     with pytest.raises(UsageError, match=r"\nhint: leave weights_key out"):

@@ -123,13 +123,36 @@ IMAGE = PNG.getvalue()
         ({"1.png": IMAGE}, r"1\.png is not in a class folder"),
         ({"1.txt": b""}, r"x\.tar holds no images"),
         ({}, r"x\.tar holds no images"),
-        ({"one/1.png": IMAGE}, r"has 1 class folders and the network 4 outputs"),
+        ({"one/1.png": IMAGE}, r"has 1 class folder and the network 4 outputs"),
     ],
 )
 def test_labels_that_are_refused(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
     path = write_files(tmp_path / "x.tar", files)
     with pytest.raises(DataError, match=said):
         list(open_classes(path, None, MANIFEST, 4).pairs)
+
+
+def test_class_folders_one_level_down(tmp_path: Path) -> None:
+    (tmp_path / "set/val/cat").mkdir(parents=True)
+    (tmp_path / "set/val/cat/1.png").write_bytes(IMAGE)
+    (tmp_path / "set/train/cat").mkdir(parents=True)
+    (tmp_path / "set/train/cat/1.png").write_bytes(IMAGE)
+    # Two folders for two outputs, which would count as classes.
+    with pytest.raises(DataError, match=r"has parts of a data set .*: train, val") as split:
+        open_classes(tmp_path / "set", None, MANIFEST, 2)
+    assert split.value.hint is not None
+    assert f"{tmp_path / 'set/train'}, pass that" in split.value.hint
+    with pytest.raises(DataError, match="has 1 class folder and the network 4 outputs") as wrapped:
+        open_classes(tmp_path, None, MANIFEST, 4)
+    assert wrapped.value.hint is not None
+    assert f"{tmp_path / 'set'}, pass that" in wrapped.value.hint
+    tar = write_files(tmp_path / "x.tar", {"photos/a/1.png": IMAGE, "photos/b/1.png": IMAGE})
+    with pytest.raises(DataError, match="has 1 class folder") as packed:
+        open_classes(tar, None, MANIFEST, 4)
+    assert packed.value.hint == "if the class folders lie in photos, pack its content alone"
+    # Folders below a class are of that class.
+    deep = write_files(tmp_path / "y.tar", {"a/x/1.png": IMAGE, "test/y/1.png": IMAGE})
+    assert [label for _, label in open_classes(deep, None, MANIFEST, 2).pairs] == [0, 1]
 
 
 def test_an_unreadable_image_is_skipped_and_named(tmp_path: Path) -> None:
