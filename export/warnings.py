@@ -184,7 +184,8 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
             continue
         advice = (
             "check the calibration data and its preprocessing, and run `edgeconv blame`; where "
-            "nothing is wrong, --precision int16x8, int8-dynamic and float16 keep more"
+            "nothing is wrong, --min-sqnr leaves operators in float, and --precision int16x8, "
+            "int8-dynamic and float16 keep more"
             if artifact.precision.calibrated
             else "try --precision float16"
         )

@@ -272,7 +272,7 @@ def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> 
             # The least share that shows no other argmax in so many samples in 5 % of cases.
             least = _CHANCE ** (1 / held)
             open_ends.append(
-                f"{held} of {held} with the same argmax would prove no more than "
+                f"even {held} of {held} with the same argmax would prove no more than "
                 f"{format_percent(least, places=0)} (95 % confidence)"
             )
         open_ends.append("a pass that gains little looks like one that gains nothing")

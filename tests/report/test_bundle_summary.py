@@ -129,7 +129,7 @@ def test_few_samples_say_what_they_leave_open() -> None:
     of, open_ends = certainty_lines(calibration(12, 4), verified(4, 1.0))
     assert "4 samples that calibration did not see" in of
     assert "fewer than 64 samples" in open_ends
-    assert "4 of 4 with the same argmax would prove no more than 47%" in open_ends
+    assert "even 4 of 4 with the same argmax would prove no more than 47%" in open_ends
     assert "argmax" not in certainty_lines(calibration(12, 4), verified(4, None))[1]
 
 
