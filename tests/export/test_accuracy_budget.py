@@ -129,7 +129,7 @@ def test_an_accuracy_budget_leaves_the_operators_in_float_that_lose_it(
     )
     found = export_within(resolve_request(asked))
     assert found.attempts[-1].met
-    assert found.attempts[-1].name.startswith("+ the region that loses most in float, for ")
+    assert found.attempts[-1].name.startswith("+ the operators that lose most in float, to reach ")
     assert found.attempts[-1].figures.accuracy_drop < 0.06
     best = max(found.attempts[:-1], key=lambda attempt: attempt.figures.sqnr_db)
     assert found.attempts[-1].figures.sqnr_db >= best.figures.sqnr_db + 3

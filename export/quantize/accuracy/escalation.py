@@ -162,9 +162,9 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
         target_db = max(kept_db, budget.min_sqnr_db or 0.0) + more_db
         if target_db <= kept_db:
             continue  # it keeps what is asked for, but not the accuracy
-        exactly = "" if target_db == budget.min_sqnr_db else f", for {target_db:.1f} dB"
+        exactly = "" if target_db == budget.min_sqnr_db else f", to reach {target_db:.1f} dB"
         region = replace(best, repair=True, repair_to=target_db)
-        if meets(f"+ the region that loses most in float{exactly}", region):
+        if meets(f"+ the operators that lose most in float{exactly}", region):
             return attempts
         if not attempts[-1].figures.repaired:
             break  # the target is out of reach, and so are higher ones

@@ -56,7 +56,7 @@ def test_each_step_comes_after_the_cheaper_ones() -> None:
         "+ bias correction",
         "+ layer reconstruction",
         "+ adaptive rounding",
-        "+ the region that loses most in float",
+        "+ the operators that lose most in float",
         "+ the worst neighborhood in float",
         "+ the 2 worst neighborhoods in float",
         "+ the 4 worst neighborhoods in float",
@@ -76,9 +76,9 @@ def test_an_accuracy_budget_alone_tries_higher_targets() -> None:
 
     budget = Budget(max_accuracy_drop=0.01)
     attempts = escalate(QuantizeOptions(), budget, assess)
-    region = "+ the region that loses most in float"
+    region = "+ the operators that lose most in float"
     names = [attempt.name for attempt in attempts if attempt.name.startswith(region)]
-    assert names == [f"{region}, for {target} dB" for target in ("13.0", "17.5", "25.0")]
+    assert names == [f"{region}, to reach {target} dB" for target in ("13.0", "17.5", "25.0")]
     assert len(attempts) <= most_attempts(QuantizeOptions(), budget)
     both = escalate(QuantizeOptions(), replace(budget, min_sqnr_db=12), assess)
     targets = [each.options.repair_to for each in both if each.options.repair_to is not None]
