@@ -43,16 +43,20 @@ class StepTimes:
         self._progress(step, done, total)
 
 
-def goes_on(before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Whether a report of another name goes on with the count of the one before.
+def goes_on(before: tuple[int, int], after: tuple[int, int], *, same_name: bool) -> bool:
+    """Whether a report goes on with the count of the one before.
 
     Files that take turns are counted together, under the name of each. The total may grow, as that
-    of a measurement that needs more processes than it planned.
+    of a measurement that needs more processes than it planned. A step that is carried out twice
+    begins anew.
 
     Args:
         before: How much of the step before was done, and how much there was.
-        after: The same of the report of another name.
+        after: The same of the report.
+        same_name: Whether both name the same step.
     """
+    if same_name:
+        return after[0] > 0 or before[0] == 0
     unknown = before[1] == after[1] == 0
     return after[0] > 0 and before[0] <= after[0] and (unknown or 1 < before[1] <= after[1])
 

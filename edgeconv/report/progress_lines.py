@@ -74,7 +74,8 @@ def progress_lines(first: str, *, steps: bool) -> Iterator[Progress]:
 
     def show(name: str, done: int, total: int) -> None:
         nonlocal step
-        same = name == step.name or goes_on((step.done, step.total), (done, total))
+        before = step.done, step.total
+        same = goes_on(before, (done, total), same_name=name == step.name)
         step = _Step(name, done, total, step.started if same else time.monotonic())
 
     def tick() -> None:

@@ -176,7 +176,7 @@ def _bar(first: str) -> Iterator[Progress]:
 
         def show(step: str, done: int, total: int) -> None:
             nonlocal task, current, reported
-            begins = step != current and not goes_on(reported, (done, total))
+            begins = not goes_on(reported, (done, total), same_name=step == current)
             if begins:
                 bar.remove_task(task)  # the time that is left is that of this step
                 task = add(step, total)

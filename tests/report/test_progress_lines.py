@@ -87,6 +87,11 @@ def test_files_that_take_turns_have_one_time_left(
         show("Verifying", 1, 4)
         line = "Verifying, 1 of 4, about 0:30 left\n"
         assert line in wait_for(line, capsys)
+        show("Verifying", 0, 4)  # a second time
+        now += 10
+        show("Verifying", 2, 4)
+        line = "Verifying, 2 of 4, about 0:10 left\n"
+        assert line in wait_for(line, capsys)
         show("Translating", 0, 1)  # one part: how long it has run is all that is known
         now += 42
         line = "Translating, for 0:42\n"
