@@ -6,6 +6,8 @@ Runtime is wrong there by up to the whole range, unless a session says otherwise
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +24,30 @@ _FOLDER = "session.model_external_initializers_file_folder_path"  # of a model t
 _OWN = "_own_constant_"  # in the names of constants that are added
 
 
+@dataclass(frozen=True)
+class _Products:
+    """Where an operator that multiplies integers reads them.
+
+    Attributes:
+        left: The zero point of the activations, whose type is theirs; None where they become uint8.
+        weights: The weights.
+        zero_point: Their zero point.
+    """
+
+    left: int | None
+    weights: int
+    zero_point: int
+
+
+_PRODUCTS = {
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), _Products(2, 3, 5)),
+    **dict.fromkeys(("MatMulInteger", "ConvInteger"), _Products(2, 1, 3)),
+    "MatMulIntegerToFloat": _Products(4, 1, 5),
+    "DynamicQuantizeMatMul": _Products(None, 1, 3),
+}
+_UINT8_FROM_INT8 = 128
+
+
 def exact_form(model: Path | bytes) -> tuple[Path | bytes, Settings]:
     """A model in a form that computes the same, and the settings with which its session is exact.
 
@@ -29,8 +55,10 @@ def exact_form(model: Path | bytes) -> tuple[Path | bytes, Settings]:
     settings: products of int8 and int8 are exact.
 
     As it makes weights uint8, ONNX Runtime refuses a model in which two of them share numbers or a
-    zero point, and where a zero point is left out it adds one of the wrong shape. In this form
-    each has its own.
+    zero point, leaves those alone that lie outside of the body that reads them, and where a zero
+    point is left out it adds one of the wrong shape. In this form each reader has its own. Weights
+    of operators that multiply integers are uint8 in it: ONNX Runtime does not make them so in a
+    session without optimization, nor if others stand beside int8 activations.
 
     Args:
         model: The path of an ``.onnx`` file, or its bytes.
@@ -44,21 +72,110 @@ def exact_form(model: Path | bytes) -> tuple[Path | bytes, Settings]:
             proto = onnx.load_model_from_string(model)
     except Exception:  # of protobuf or onnx; ONNX Runtime says what is wrong with it
         return model, _UINT8_WEIGHTS
-    # Weights of bodies are left alone: they stay int8 where they lie outside of them.
-    graph = proto.graph
-    if not any([_part_readers(graph), _state_zero_points(graph), _part_constants(graph)]):
+    if not _make_exact(proto.graph, {}, set(), model.parent if isinstance(model, Path) else None):
         return model, _UINT8_WEIGHTS
     beside = {_FOLDER: str(model.parent)} if isinstance(model, Path) else {}
     return proto.SerializeToString(), {**_UINT8_WEIGHTS, **beside}
 
 
-def _int8_constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
+def _make_exact(
+    graph: onnx.GraphProto,
+    outer: Mapping[str, TensorProto],
+    unsigned: Set[str],
+    folder: Path | None,
+) -> bool:
+    """Change a graph and its bodies; whether there was anything to change.
+
+    Args:
+        graph: The graph, in place.
+        outer: The constants of the graphs around it, by name.
+        unsigned: The uint8 zero points of those graphs, computed ones too.
+        folder: Where the file lies, beside which it may keep its weights.
+    """
+    inner = _constants(graph)
+    own = {value.name for value in graph.input} | {
+        name for node in graph.node for name in node.output
+    }
+    outer = {name: each for name, each in outer.items() if name not in own}
+    unsigned = (unsigned - own) | _unsigned(graph)
+    changed = [
+        _copy_outer(graph, outer),
+        _part_readers(graph),
+        _state_zero_points(graph, {**outer, **inner}),
+        _make_weights_uint8(graph, unsigned, folder),
+        _part_constants(graph),
+    ]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                around = {**outer, **inner}
+                changed += [_make_exact(attribute.g, around, unsigned, folder)]
+    return any(changed)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
     inputs = {value.name for value in graph.input}
     found = {each.name: each for each in graph.initializer if each.name not in inputs}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             found[node.output[0]] = node.attribute[0].t
-    return {name: each for name, each in found.items() if each.data_type == TensorProto.INT8}
+    return found
+
+
+def _int8_constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
+    constants = _constants(graph)
+    return {name: each for name, each in constants.items() if each.data_type == TensorProto.INT8}
+
+
+def _copy_outer(body: onnx.GraphProto, outer: Mapping[str, TensorProto]) -> bool:
+    """Give a body copies of the int8 constants outside of it; whether it reads any."""
+    copies = dict[str, str]()
+    own = {each.name for each in body.initializer}
+    for node in body.node:
+        for index, name in enumerate(node.input):
+            if name in own or name not in outer or outer[name].data_type != TensorProto.INT8:
+                continue
+            if name not in copies:
+                copy = body.initializer.add()
+                copy.CopyFrom(outer[name])
+                copy.name = copies[name] = f"{name}{_OWN}{node.output[0]}"
+            node.input[index] = copies[name]
+    return bool(copies)
+
+
+def _make_weights_uint8(graph: onnx.GraphProto, unsigned: Set[str], folder: Path | None) -> bool:
+    """Make int8 weights beside uint8 activations uint8; whether there were any."""
+    constants, made = _int8_constants(graph), False
+
+    def as_uint8(node: onnx.NodeProto, index: int) -> None:
+        codes = np.zeros((), np.int8)
+        if name := node.input[index]:
+            codes = numpy_helper.to_array(constants[name], str(folder or ""))
+        shifted = (codes.astype(np.int16) + _UINT8_FROM_INT8).astype(np.uint8)
+        node.input[index] = f"{name}{_OWN}{node.output[0]}_{index}"
+        graph.initializer.append(numpy_helper.from_array(shifted, node.input[index]))
+
+    for node in graph.node:
+        where = _PRODUCTS.get(node.op_type)
+        if where is None:
+            continue
+        given = [*node.input, *[""] * (where.zero_point + 1 - len(node.input))]
+        right = [given[where.weights], given[where.zero_point]]
+        known = right[0] in constants and (not right[1] or right[1] in constants)
+        if known and (where.left is None or given[where.left] in unsigned):
+            node.input[:] = given
+            as_uint8(node, where.weights)
+            as_uint8(node, where.zero_point)
+            made = True
+    return made
+
+
+def _unsigned(graph: onnx.GraphProto) -> set[str]:
+    """The constants of a graph that are uint8, and the zero points that it computes."""
+    constants = _constants(graph)
+    found = {name for name, each in constants.items() if each.data_type == TensorProto.UINT8}
+    computed = (node for node in graph.node if node.op_type == "DynamicQuantizeLinear")
+    return found | {name for node in computed for name in node.output[2:3]}
 
 
 def _part_readers(graph: onnx.GraphProto) -> bool:
@@ -88,10 +205,9 @@ def _part_readers(graph: onnx.GraphProto) -> bool:
     return parted
 
 
-def _state_zero_points(graph: onnx.GraphProto) -> bool:
+def _state_zero_points(graph: onnx.GraphProto, scales: Mapping[str, TensorProto]) -> bool:
     """Write the zero points of weights that are left out; whether there was one."""
     constants = _int8_constants(graph)
-    scales = {each.name: each for each in graph.initializer}
     found = [
         node
         for node in graph.node

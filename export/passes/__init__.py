@@ -22,6 +22,7 @@ from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.layer_norm import FIRST_OPSET_RMS, LayerNorm, RMSNorm
+from edgeconv.export.passes.operators_on_codes import OperatorsOnCodes
 from edgeconv.export.passes.padded_parts import PaddedParts
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
@@ -64,6 +65,7 @@ def float_steps() -> tuple[Step, ...]:
             "the rewrites and the quantizer know constants as initializers",
         ),
         Step(ScalarScales(), "before whatever reads a scale, as ClipBeforeQuantize does"),
+        Step(OperatorsOnCodes(), "before ClipBeforeQuantize, to which it may bring a Clip"),
         Step(ClipBeforeQuantize(), "before the patterns that fuse a Clip into what is before it"),
         Step(AssignedParts(), "before SelectedParts, which reads the Concats that it writes"),
         Step(PaddedParts(), "before SelectedParts, which reads the Concats that it writes"),

@@ -238,6 +238,15 @@ def _begun(model: ir.Model, options: QuantizeOptions) -> tuple[ir.Model, Quantiz
     model = prepare(model)
     options = with_choices(model.graph, options)
     if not plan(model.graph, options).activations:
+        if (
+            options.keep_float
+            and plan(model.graph, replace(options, keep_float=frozenset())).activations
+        ):
+            raise UsageError(
+                "every operator that int8 covers was asked to stay in float",
+                hint="name fewer layers with --keep-float or in --layers, or use --precision "
+                "float32",
+            )
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
         raise UsageError(
             f"the network has no operator that int8 covers ({kinds})",

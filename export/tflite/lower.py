@@ -19,6 +19,7 @@ from edgeconv.export.cut_places import part_before
 from edgeconv.export.graph_edit import IN_FLOAT, only_consumer
 from edgeconv.export.image_input import OUTSIDE
 from edgeconv.export.layouts import layout_of
+from edgeconv.export.passes.operators_on_codes import ResizeOnCodes
 from edgeconv.export.tflite.builder import (
     FLOAT,
     Builder,
@@ -179,7 +180,10 @@ def _written_out(model: ir.Model) -> ir.Graph:
             f"the model uses opset {opset}, older than {OLDEST_OPSET}",
             hint="convert it with onnx.version_converter first",
         )
-    return inline_and_unroll(widen_types(model)).graph
+    model, resize = inline_and_unroll(widen_types(model)), ResizeOnCodes()
+    if any(map(resize.applies, model.graph)):
+        model = resize(model.clone()).model
+    return model.graph
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeconv.bundle import Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import Format, export
+from edgeconv.export.quantize import QuantizeOptions
 
 
 def saved(path: Path, nodes: list[onnx.NodeProto], output: tuple[int, list[int | str]]) -> Path:
@@ -65,3 +66,28 @@ def test_a_network_that_int8_does_not_cover_is_told_by_its_operators(tmp_path: P
     path = saved(tmp_path / "n.onnx", nodes, (TensorProto.FLOAT, [1, 3, 4, 4]))
     with pytest.raises(UsageError, match=r"no operator that int8 covers \(PRelu\)\nhint: use"):
         export(path, out=tmp_path / "out", formats=[Format.ONNX], calibration="random")
+
+
+def test_a_network_that_is_kept_in_float_as_a_whole_is_named_as_such(tmp_path: Path) -> None:
+    """It was said to have no operator that int8 covers, and a Conv was among those named."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], name="layer")]
+    weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3), np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 6, 6])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    path = tmp_path / "n.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path
+    )
+    with pytest.raises(UsageError, match=r"asked to stay in float\nhint: name fewer"):
+        export(
+            path,
+            out=tmp_path / "out",
+            formats=[Format.ONNX],
+            calibration="random",
+            quantization=QuantizeOptions(effort=0, keep_float=frozenset({"*"})),
+        )

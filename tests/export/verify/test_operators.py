@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edgeconv.bundle import Format, IoType, Precision
+from edgeconv.export import export
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import QuantizedGraph, make_variant
@@ -145,3 +149,51 @@ def test_a_bias_far_above_its_input(format: Format, monkeypatch: pytest.MonkeyPa
 def test_scales_found_at_run_time_leave_nothing_to_cut_at() -> None:
     graph = quantized(Precision.INT8_DYNAMIC)
     assert run_exactly(graph, inputs()).integers == []
+
+
+@pytest.mark.parametrize("behind", ["Identity", "Sigmoid"])
+def test_a_body_that_rounds_is_not_held_to_a_float(behind: str, tmp_path: Path) -> None:
+    """A step of the integers within it was taken for an error of what is computed in float."""
+    rng = np.random.default_rng(0)
+    constants = {
+        # One sum of 200 lies between two steps, but for the rounding of the scales.
+        **{"s": np.float32(0.05), "z": np.uint8(120), "t": np.float32(0.1), "o": np.uint8(130)},
+        "w": rng.integers(-127, 128, (8, 3, 3, 3)).astype(np.int8),
+        "v": np.full(8, 0.01, np.float32),
+        "none": np.float32(0),
+    }
+
+    def branch(name: str, *after: str) -> onnx.GraphProto:
+        nodes = [
+            helper.make_node("DequantizeLinear", ["w", "v"], [f"{name}_w"], axis=0),
+            helper.make_node("Conv", ["r", f"{name}_w"], [f"{name}_0"]),
+        ]
+        for index, operator in enumerate(after):
+            names = [f"{name}_{index}"], [f"{name}_{index + 1}"]
+            nodes.append(helper.make_node(operator, *names))
+        codes = [f"{name}_{len(after)}", "t", "o"], [f"{name}_q"]
+        nodes.append(helper.make_node("QuantizeLinear", *codes))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", "t", "o"], [name]))
+        result = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8, 14, 14])
+        return helper.make_graph(nodes, name, [], [result])
+
+    branches = {"then_branch": branch("then"), "else_branch": branch("else", "Relu")}
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["r"]),
+            helper.make_node("ReduceMean", ["x"], ["m"], keepdims=0),
+            helper.make_node("Greater", ["m", "none"], ["c"]),
+            helper.make_node("If", ["c"], ["b"], **branches),
+            helper.make_node(behind, ["b"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 14, 14])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    opset = helper.make_opsetid("", 17)
+    file = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), file)
+    bundle = export(file, out=tmp_path / "bundle", calibration=[x for (x,) in inputs()])
+    assert {artifact.format for artifact in bundle.manifest.artifacts} == set(FORMATS)
