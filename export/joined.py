@@ -207,7 +207,7 @@ def _by_factor(output: ir.Value, opset: int) -> Parts | None:
     labels = np.zeros_like(parts.labels)
     for index, name in enumerate(parts.names):
         where = parts.labels == index
-        groups = _groups(factors[where])
+        groups = far_apart(factors[where])
         labels[where] = len(names) + groups
         count = int(groups.max()) + 1
         sizes = [float(np.median(factors[where][groups == group])) for group in range(count)]
@@ -220,8 +220,21 @@ def _is_scaling(node: ir.Node) -> bool:
     return node.op_type in ("Mul", "Div") and factor is not None and factor.size > 1
 
 
-def _groups(factors: Array) -> npt.NDArray[np.int64]:
-    """The group of each factor, where a group ends at one that is far larger."""
+def moved(output: ir.Value, opset: int, leaf: Array, *, scaled: bool) -> Array:
+    """Move what stands for the elements of what is not joined to where these are in ``output``.
+
+    Args:
+        output: An output of which :func:`trace` finds one part.
+        opset: The version of the operator set.
+        leaf: What stands for the elements of that part.
+        scaled: Whether it is multiplied as the elements are; behind a function it becomes 1.
+    """
+    nodes, (part,) = trace(output, opset)
+    return _run(nodes, {part: leaf}, output, opset, _factor if scaled else _unchanged)
+
+
+def far_apart(factors: Array) -> npt.NDArray[np.int64]:
+    """The group of each factor, [elements], where a group ends at one that is far larger."""
     found, group = np.unique(factors, return_inverse=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         far = found[1:] >= _FAR * found[:-1]

@@ -32,6 +32,7 @@ from edgeconv.export.verify.kept import (
 )
 from edgeconv.export.verify.rounded_inputs import amplified_db
 from edgeconv.export.verify.rounding import EPSILON, largest_error
+from edgeconv.export.verify.small_channels import warn_of_small_channels
 from edgeconv.metrics import NOT_FINITE, POOR_SQNR_DB, Spread, Sqnr, relative_error, variation
 from edgeconv.progress import Progress, no_progress
 from edgeconv.verification import PlaceFigures, ProbeFigures, Verification
@@ -115,15 +116,21 @@ def verify_artifacts(
         for artifact in sound
     }
     for artifact in sound:
-        if artifact.precision is Precision.FLOAT32 and figures[artifact.path].passed:
-            rows = reference.comparable(outputs[artifact.path])[: len(reference.inputs)]
-            warn_of_jumps(
-                artifact.path,
-                reference.runtime,
-                [info.name for info in artifact.outputs],
-                stacked_pairs(*without_shared_infinities(reference.outputs, rows)),
-            )
+        _warn(artifact, reference, outputs[artifact.path], figures[artifact.path])
     return Verified(figures, refused)
+
+
+def _warn(
+    artifact: Artifact, reference: Reference, outputs: list[Outputs], figures: Verification
+) -> None:
+    """Warn of what a file is right in all the same."""
+    rows = reference.comparable(outputs)[: len(reference.inputs)]
+    pairs = stacked_pairs(*without_shared_infinities(reference.outputs, rows))
+    names = [info.name for info in artifact.outputs]
+    if artifact.precision is Precision.FLOAT32 and figures.passed:
+        warn_of_jumps(artifact.path, reference.runtime, names, pairs)
+    elif artifact.precision.calibrated and reference.graph is not None:
+        warn_of_small_channels(artifact.path, reference.graph, names, pairs)
 
 
 def _run_all(
