@@ -91,8 +91,9 @@ class QuantizeOptions:
             most half of all places.
         repair: Whether operators stay in float where an output, or a part of a joined one, would
             have less than 10 dB.
-        repair_to: The SQNR that ``repair`` is for, in place of 10 dB. An export whose int8 files
-            have less on the samples that verify them fails, as one with ``min_sqnr`` does.
+        repair_to: The SQNR that ``repair`` is for, in place of 10 dB, at effort 0 as well. An
+            export whose int8 files have less on the samples that verify them fails, as one with
+            ``min_sqnr`` does.
         integer_outputs: Whether the outputs of the network have to be integers, as its inputs then.
         input_integers: What the integers of an input mean, where calibration is not to find it.
     """
@@ -139,7 +140,7 @@ class QuantizeOptions:
             bias_correction=tried if self.bias_correction is None else self.bias_correction,
             reconstruction=reconstructs if self.reconstruction is None else self.reconstruction,
             rounding=rounding if self.rounding is None else self.rounding,
-            repair=tried if self.repair is None else self.repair,
+            repair=tried or self.repair_to is not None if self.repair is None else self.repair,
         )
 
     @property

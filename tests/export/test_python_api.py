@@ -350,7 +350,7 @@ def test_what_repair_is_to_reach_is_demanded_of_the_files(small: nn.Module, tmp_
         export(small, quantization=QuantizeOptions(effort=0, repair_to=150), **asked)
     assert type(caught.value) is EdgeconvError
     assert not (tmp_path / "b").exists()
-    enough = QuantizeOptions(effort=0, repair=True, repair_to=15)
+    enough = QuantizeOptions(effort=0, repair_to=15)
     bundle = export(small, quantization=enough, **asked)
     int8 = [a for a in bundle.manifest.artifacts if a.precision is Precision.INT8]
     assert int8[0].verification is not None

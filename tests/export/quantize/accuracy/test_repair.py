@@ -106,6 +106,11 @@ def test_it_is_on_from_effort_1(effort: int, tried: bool) -> None:
     assert options.judges is tried
 
 
+def test_a_target_turns_it_on_at_any_effort() -> None:
+    assert QuantizeOptions(effort=0, repair_to=20).decided().repair is True
+    assert QuantizeOptions(repair=False, repair_to=20).decided().repair is False
+
+
 class UnevenConcat(nn.Module):
     """Features 1000 times as large as those beside them, and weights that make up for it."""
 
