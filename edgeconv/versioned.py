@@ -256,8 +256,13 @@ def read_document(path: Path) -> bytes:
         ) from error
 
 
-# Where pydantic speaks of Python's types, of which the files know nothing.
-_MESSAGES = {"tuple_type": "Input should be a list", "model_type": "Input should be a table"}
+# Where pydantic speaks of Python's types, or of itself.
+_MESSAGES = {
+    "tuple_type": "Input should be a list",
+    "model_type": "Input should be a table",
+    "missing": "it is missing",
+    "extra_forbidden": "there is no such key",
+}
 
 
 def near_hint(error: ValidationError, kind: type[BaseModel], otherwise: str) -> str:
@@ -295,7 +300,7 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing that is wrong and where, such as "models.0.file: Field required"."""
+    """The first thing that is wrong and where, such as "models.0.file: it is missing"."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     what = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")

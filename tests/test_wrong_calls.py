@@ -70,7 +70,7 @@ def export(**options: Any) -> ExportRequest:
         (lambda: Preprocessing(std=0), "std: a standard deviation is zero"),  # type: ignore[arg-type]
         (lambda: Preprocessing(means=0.5), "did you mean mean=…?"),  # type: ignore[call-arg]
         (lambda: Preprocessing(0.5), "Preprocessing takes its fields by name"),  # type: ignore[misc]
-        (lambda: Target(device="pi"), "architecture: Field required"),  # type: ignore[call-arg]
+        (lambda: Target(device="pi"), "architecture: it is missing"),  # type: ignore[call-arg]
         (lambda: BenchOptions(runs=0), "runs: Input should be greater than or equal to 1"),
         (lambda: LayerRule(name="*", precision="int4"), "LayerRule: precision: Input should be"),  # type: ignore[arg-type]
         (lambda: InputSpec("x", (1, 4), "float"), "type 'float'\nhint: did you mean 'float32'?"),

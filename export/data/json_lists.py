@@ -40,7 +40,7 @@ def read_lists(text: str, made: Mapping[str, Callable[[Any], Any]]) -> dict[str,
     reader.expect_end()
     missing = next((name for name in made if name not in found), None)
     if missing is not None:
-        raise ValueError(f"{missing}: Field required")
+        raise ValueError(f"{missing}: it is missing")
     return found
 
 

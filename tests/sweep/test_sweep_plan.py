@@ -57,9 +57,9 @@ COSTS = "[count]\ndevices = ['emulated:pi4']\n"
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("", "model: Field required"),
+        ("", "model: it is missing"),
         ("model = []", "model: the list is empty"),
-        (MODEL + "sizes = 3", "model.0.sizes: Extra inputs"),
+        (MODEL + "sizes = 3", "model.0.sizes: there is no such key"),
         (MODEL + "[export]\nprecisions = ['int4']", "export.precisions.0: Input should be"),
         (MODEL + "[export]\nprecisions = ['int8']", "export.calibration: int8 needs"),
         (MODEL + "[export]\nefforts = [1, 1]", "export.efforts: 1 is listed twice"),

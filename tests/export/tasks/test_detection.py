@@ -241,7 +241,7 @@ def test_json_without_end_or_with_everything_twice(tmp_path: Path) -> None:
     for text, said in (
         ("[" * 100_000, "is not COCO's JSON of boxes: { is missing: line 1 column 1"),
         ('{"images": ' + "[" * 100_000, "is not COCO's JSON of boxes: "),
-        ("{}", "is not COCO's JSON of boxes: images: Field required"),
+        ("{}", "is not COCO's JSON of boxes: images: it is missing"),
         ('{"images": [], "annotations": [],}', "is not COCO's JSON of boxes: Expecting value"),
         ('{"images": 3}', r"is not COCO's JSON of boxes: \[ is missing: line 1 column 12"),
         (file.read_text() + "x", "is not COCO's JSON of boxes: Extra data"),
