@@ -296,7 +296,7 @@ def main() -> None:
             "files.",
             "Layer reconstruction (effort 2) was developed on MobileNetV2 and EfficientNet-Lite0.",
             *([f"The rows of {earlier} are of an earlier run."] if earlier else []),
-            machine("edgeconv", "onnxruntime", "ai-edge-quantizer"),
+            machine("edgeconv", "onnxruntime", *([] if arguments.ours else ["ai-edge-quantizer"])),
             *lines,
         ],
     )
