@@ -23,6 +23,8 @@ from support.tiny_models import write_tflite
 
 pytestmark = pytest.mark.slow
 
+# On a busy machine each operator would be measured again and again.
+ONCE = ("--operators", "--runs", 5, "--warmup", 0, "--repetitions", 1, "--retries", 0)
 PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # every tensor stays readable
 
 
@@ -105,7 +107,7 @@ def test_macs(network: Path) -> None:
 
 def test_command(network: Path, tmp_path: Path, edgeconv: CommandLine) -> None:
     out = tmp_path / "r.json"
-    done = edgeconv("bench", network, "--operators", "--runs", 5, "--warmup", 0, "-o", out)
+    done = edgeconv("bench", network, *ONCE, "-o", out)
     assert done.returncode == 0, done.stderr
     (model,) = OperatorResult.model_validate_json(out.read_text()).models
     assert [operator.name for operator in model.operators] == [one.name for one in cut(network)]
@@ -123,7 +125,7 @@ def test_int8_beside_float(
     """The runtime itself reports that no delegate takes an int8 SOFTMAX; the files are compared."""
     out = tmp_path / "r.json"
     float32, int8 = (files[suffix, p] for p in (Precision.FLOAT32, Precision.INT8))
-    done = edgeconv(*("bench", float32, int8, "--operators", "--runs", 5, "--warmup", 0, "-o", out))
+    done = edgeconv(*("bench", float32, int8, *ONCE, "-o", out))
     assert done.returncode == 0, done.stderr
     result = OperatorResult.model_validate_json(out.read_text())
     (compared,) = result.int8_against_float
