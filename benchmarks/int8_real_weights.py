@@ -276,7 +276,7 @@ def main() -> None:
             else on_page(task)
         )
         height, width = task.size
-        lines += ["", f"## {task.name}, {height}x{width}, {task.unseen} samples", "", *below]
+        lines += ["", f"## {task.name}, {height}x{width}, {task.unseen:,} samples", "", *below]
     publish(
         PAGE,
         [
