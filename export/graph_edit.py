@@ -23,8 +23,10 @@ IN_FLOAT = "edgeconv.in_float"
 
 It is the reason, in words.
 """
-KEPT = "it was asked to stay in float, or would lose too much in int8"
-"""Why a node of a graph that edgeconv quantized has that mark."""
+ASKED = "it was asked to stay in float"
+LOSES = "it would lose too much in int8"
+KEPT = (ASKED, LOSES)
+"""Why nodes of a graph that edgeconv quantized have that mark."""
 
 
 class GraphEditor:

@@ -91,12 +91,14 @@ class LayerChoices:
         per_tensor: The layers whose weights have a single scale.
         symmetric: The nodes with the zero of their results at 0.
         by_rule: Each rule, with the nodes that it decides.
+        asked: The nodes that were asked to stay in float.
     """
 
     int16: frozenset[str] = frozenset()
     per_tensor: frozenset[str] = frozenset()
     symmetric: frozenset[str] = frozenset()
     by_rule: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
+    asked: frozenset[str] = frozenset()
 
 
 def read_layers(path: str | Path) -> tuple[LayerRule, ...]:

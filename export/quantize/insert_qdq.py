@@ -101,8 +101,8 @@ class _Inserter:
         for node in list(self._graph):
             if node in plan.float_fallback:
                 self._saturate_constants(node)
-                if plan.float_fallback[node] == KEPT:
-                    node.meta[IN_FLOAT] = KEPT
+                if plan.float_fallback[node] in KEPT:
+                    node.meta[IN_FLOAT] = plan.float_fallback[node]
                 continue
             operator = OPERATORS[node.op_type]
             if operator.kind is Kind.WEIGHTED:

@@ -31,7 +31,8 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
     Raises:
         UsageError: A name matches nothing, or a layer cannot be what its rule says.
     """
-    in_float = set(named_nodes(graph, options.keep_float)) | coarse_tables(graph)
+    asked = set(named_nodes(graph, options.keep_float))
+    in_float = asked | coarse_tables(graph)
     int16: set[str] = set()
     per_tensor: set[str] = set()
     symmetric: set[str] = set()
@@ -43,6 +44,7 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
         by_rule.append((rule, tuple(sorted(names))))
         if rule.precision in IN_FLOAT:
             in_float |= names
+            asked |= names
         if rule.precision is LayerPrecision.INT16:
             int16 |= names
         if rule.weights is WeightScales.PER_TENSOR:
@@ -50,7 +52,11 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
         if rule.activations is ActivationZero.SYMMETRIC:
             symmetric |= names
     chosen = LayerChoices(
-        _with_clamps(graph, int16), frozenset(per_tensor), frozenset(symmetric), tuple(by_rule)
+        _with_clamps(graph, int16),
+        frozenset(per_tensor),
+        frozenset(symmetric),
+        tuple(by_rule),
+        frozenset(asked),
     )
     _refuse_fixed(graph, chosen.int16)
     return replace(options, keep_float=frozenset(in_float), layers=(), chosen=chosen)

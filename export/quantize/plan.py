@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from edgeconv.export.graph_edit import KEPT
+from edgeconv.export.graph_edit import ASKED, KEPT, LOSES
 from edgeconv.export.known_nodes import known_nodes
 from edgeconv.export.quantize.float_streams import float_streams
 from edgeconv.export.quantize.integer_forms import (
@@ -204,7 +204,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node in ending:
             reasons[node] = _FINER if node.op_type == "Softmax" else AT_THE_END
         if node.name in keep_float and operator is not None:
-            reasons[node] = KEPT
+            reasons[node] = ASKED if node.name in options.chosen.asked else LOSES
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
     reasons.update(dict.fromkeys(_streams(reasons, options, known), _STREAM))
     # They are integers for their size, wherever their rows go.
@@ -255,7 +255,7 @@ def _streams(
 
     They are the same whatever else the user asked to keep in float.
     """
-    integers = {node for node, reason in reasons.items() if reason in ("", KEPT)}
+    integers = {node for node, reason in reasons.items() if reason in ("", *KEPT)}
     # A clamp that is fused with a sum would be an operator of its own.
     movable = {
         node
@@ -289,7 +289,7 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
         reasons: Why each node of the graph is in float, in its order; empty for integers.
     """
     regions = _UnionFind()
-    inner = [node for node, reason in reasons.items() if reason in ("", KEPT)]
+    inner = [node for node, reason in reasons.items() if reason in ("", *KEPT)]
     worth: set[ir.Value] = set()
     weighted: set[ir.Value] = set()
     outside_spectra: set[ir.Value] = set()
@@ -299,12 +299,12 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
             producer = value.producer()
             if producer is None and not is_constant(value):
                 worth.add(node.outputs[0])
-            elif producer is not None and reasons[producer] in ("", KEPT):
+            elif producer is not None and reasons[producer] in ("", *KEPT):
                 regions.join(producer.outputs[0], node.outputs[0])
             elif producer is not None and producer.op_type != "DFT":
                 outside_spectra.add(node.outputs[0])
         readers = [user for value in node.outputs for user in value.consumers()]
-        if any(user.op_type != "DFT" and reasons.get(user) not in ("", KEPT) for user in readers):
+        if any(user.op_type != "DFT" and reasons.get(user) not in ("", *KEPT) for user in readers):
             outside_spectra.add(node.outputs[0])
         if operator.kind is Kind.WEIGHTED:
             weighted.add(node.outputs[0])

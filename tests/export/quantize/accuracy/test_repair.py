@@ -59,6 +59,10 @@ def test_neighbors_leave_together() -> None:
         assert alone < 12
     repaired, kept = quantized(detector(), REPAIR)
     assert kept > 18  # the rest of the network is in 8 bits
+    assert "it would lose too much in int8" in {
+        left.partition(": ")[2] for left in repaired.float_fallback
+    }
+    assert not any("asked" in left for left in repaired.float_fallback)
     (step,) = repaired.improvements
     assert step.kept
     assert step.with_db - step.without_db > 20
