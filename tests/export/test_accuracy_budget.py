@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from edgeconv.bundle import Bundle, Precision
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export import QuantizeOptions, RangeMethod, export
+from edgeconv.export import QuantizeOptions, export
 from edgeconv.export.accuracy_budget import Escalated, export_within
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
@@ -27,6 +28,7 @@ from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.staging import staged
 from support.command_line import as_printed
 from support.detectors import detector, samples
+from support.plain_options import PLAIN
 from support.runtimes import run_onnx
 
 pytestmark = pytest.mark.slow
@@ -160,13 +162,7 @@ def test_a_single_attempt_is_called_one() -> None:
 
 def test_repair_is_taken_back_only_where_it_left_something_in_float(tmp_path: Path) -> None:
     """Without repair the detector keeps nothing, and a single convolution is the same file."""
-    options = QuantizeOptions(
-        range_method=RangeMethod.MINMAX,
-        equalization=False,
-        bias_absorption=False,
-        bias_correction=False,
-        repair=True,
-    )
+    options = replace(PLAIN, repair=True)
     for network, count in ((detector(), "none of 2 attempts"), (nn.Conv2d(3, 4, 1), "the only")):
         with pytest.raises(EdgeconvError, match=f"^{count}"):
             export(
