@@ -13,7 +13,7 @@ from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_file, complete_model
 from edgeconv.cli.next_command import suggest
-from edgeconv.cli.outputs import html_option, refuse_undrawable
+from edgeconv.cli.outputs import html_option, quiet_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -117,7 +117,7 @@ class BlameSettings:
 @html_option
 @wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @takes(BlameSettings)
 def command(settings: BlameSettings) -> None:
     """List the layers that lose most in int8, worst first, with the reason.
