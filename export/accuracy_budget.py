@@ -13,7 +13,6 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
 from edgeconv.export.alone import alone
-from edgeconv.export.data.there import refuse_missing
 from edgeconv.export.pipeline import Outcome, run
 from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize.accuracy.escalation import (
@@ -209,9 +208,6 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
         )
     if labeled is not None:
         open_task(request.asked.task)  # its function may be missing
-        refuse_missing(labeled, "pass labeled samples")
-    if request.asked.truth is not None:
-        refuse_missing(request.asked.truth, "pass what is true of the labeled samples")
     if budget.max_accuracy_drop is not None:
         if labeled is None:
             raise UsageError(

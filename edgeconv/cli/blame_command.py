@@ -24,6 +24,7 @@ from edgeconv.cli.shared_options import (
 )
 from edgeconv.cli.values import given, given_options
 from edgeconv.errors import UsageError
+from edgeconv.export.data.there import refuse_unusable
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest
 from edgeconv.scratch import temporary_folder
@@ -134,6 +135,7 @@ def command(settings: BlameSettings) -> None:
     refuse_undrawable(settings.page)
     for option in given_options(("task", "truth")) if settings.labeled is None else ():
         raise UsageError(f"{option} judges labeled samples", hint="pass them with --labeled")
+    refuse_unusable(settings.data, settings.labeled, settings.truth)
     with progress("Starting", settings.quiet or settings.as_json, steps=True) as show:
         from edgeconv.export.blame import blame
 
