@@ -73,9 +73,7 @@ def test_a_float_file_that_fits_is_named(tmp_path: Path) -> None:
     sizes = {each.precision.value: each.bytes for each in bundle.manifest.artifacts}
     assert sizes["float32"] < sizes["int8"]
     with pytest.raises(EdgeconvError, match="nothing was written: int8 alone is too large") as one:
-        export(
-            network(), out=tmp_path / "out", formats="onnx", max_size=sizes["float32"], **shared
-        )
+        export(network(), out=tmp_path / "out", formats="onnx", max_size=sizes["float32"], **shared)
     assert one.value.hint.startswith("take --precision float32 without the budget: it takes")
     assert one.value.hint.endswith(f"allow {sizes['int8']:,} bytes or more")
     with pytest.raises(EdgeconvError, match="nothing was written") as two:
