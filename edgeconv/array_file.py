@@ -13,10 +13,11 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -102,11 +103,39 @@ def stored_arrays(path: Path) -> dict[str, StoredArray]:
         DataError: The file is damaged, or holds something else than arrays.
         LimitExceeded: It unpacks to too much.
     """
+    with _understood(path):
+        return {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)
+
+
+def row_counts(path: Path) -> dict[str, int]:
+    """How many rows each array of such a file has, where it has dimensions.
+
+    Only the headers are read, and nothing is unpacked.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: A header is damaged.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    with _understood(path), path.open("rb") as file:
+        if path.suffix == ".npy":
+            shapes["x"], _, _ = _header(file)
+        else:
+            with zipfile.ZipFile(file) as archive:
+                for name in archive.namelist():
+                    with archive.open(name) as member:
+                        shapes[name.removesuffix(".npy")], _, _ = _header(member)
+    return {name: shape[0] for name, shape in shapes.items() if shape}
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Refuse a file that is not there, and one that is damaged where it is read."""
     if not path.is_file():
         raise not_a_file(path, "name an .npy or .npz file")
     refuse_stand_in(path)
     try:
-        return {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)
+        yield
     except _DAMAGED as error:
         raise DataError(
             f"{path} is not a readable NumPy file: {error}",
@@ -156,6 +185,17 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
 def _stored(file: BinaryIO) -> StoredArray:
     """Describe the array whose ``.npy`` header begins at the file's position."""
     start = file.tell()
+    shape, fortran_order, dtype = _header(file)
+    if fortran_order and len(shape) > 1:
+        return _in_c_order(file, start)
+    offset = file.tell()
+    if os.fstat(file.fileno()).st_size < offset + math.prod(shape) * dtype.itemsize:
+        raise ValueError("it is cut short")
+    return StoredArray(file, offset, shape, dtype)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """The shape of an array, whether it is in Fortran order, and its type."""
     version = np.lib.format.read_magic(file)
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -168,12 +208,7 @@ def _stored(file: BinaryIO) -> StoredArray:
         raise ValueError("it holds pickled objects")
     if min(shape, default=0) < 0:
         raise ValueError(f"its shape is {list(shape)}")
-    if fortran_order and len(shape) > 1:
-        return _in_c_order(file, start)
-    offset = file.tell()
-    if os.fstat(file.fileno()).st_size < offset + math.prod(shape) * dtype.itemsize:
-        raise ValueError("it is cut short")
-    return StoredArray(file, offset, shape, dtype)
+    return shape, fortran_order, dtype
 
 
 def _in_c_order(file: BinaryIO, start: int) -> StoredArray:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeconv.bundle import Artifact, Bundle, Manifest, OutputKind, Precision
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
 from edgeconv.export.alone import alone
-from edgeconv.export.data.there import refuse_missing
 from edgeconv.export.pipeline import Outcome, run
 from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize.accuracy.escalation import (
@@ -29,12 +28,12 @@ from edgeconv.export.search import FrontPoint, along_front, most_along_front
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.tasks.trial import try_task
+from edgeconv.export.unmet_budget import unmet_budget
 from edgeconv.export.verify import check_export
 from edgeconv.export.verify.reference import Oracle
 from edgeconv.log_lines import warnings_about
 from edgeconv.progress import ATTEMPT, Progress
 from edgeconv.staging import staged
-from edgeconv.units import format_bytes, format_duration
 
 # The median latency of each file in nanoseconds.
 Latency = Callable[[Sequence[Path]], Sequence[float]]
@@ -53,11 +52,15 @@ class Escalated:
         attempts: The attempts.
         bundle: The bundle of the one that met the budget; None if none did.
         front: What accuracy costs by layer, where that was searched.
+        budget: The budget.
+        others: The files of other precisions than int8 beside those of the last attempt.
     """
 
     attempts: tuple[Attempt, ...]
     bundle: Bundle | None
     front: tuple[FrontPoint, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    others: tuple[Artifact, ...] = ()
 
     def met(self) -> Bundle:
         """The bundle.
@@ -66,28 +69,8 @@ class Escalated:
             EdgeconvError: No attempt met the budget.
         """
         if self.bundle is None:
-            count = len(self.attempts)
-            who = "the only attempt misses" if count == 1 else f"none of {count} attempts meets"
-            raise EdgeconvError(
-                f"{who} the budget ({self._reached()}), and nothing was written",
-                hint="calibrate with more or better data, or allow more loss, size or time"
-                if self.front
-                else "calibrate with more or better data, add --search, which tries precisions by "
-                "layer, or allow more loss, size or time",
-            )
+            raise unmet_budget(self.attempts, self.budget, self.others, searched=bool(self.front))
         return self.bundle
-
-    def _reached(self) -> str:
-        figures = [attempt.figures for attempt in self.attempts]
-        lost = [each.accuracy_drop for each in figures if each.accuracy_drop is not None]
-        reached = [
-            *([f"the least loss was {100 * min(lost):.2f}%"] if lost else []),
-            f"the best reached {max(each.sqnr_db for each in figures):.1f} dB",
-            f"the smallest {format_bytes(min(each.bytes for each in figures))}",
-        ]
-        if times := [each.latency_ns for each in figures if each.latency_ns is not None]:
-            reached.append(f"the fastest {format_duration(min(times) / 1e9)}")
-        return ", ".join(reached)
 
 
 def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -> Escalated:
@@ -143,6 +126,7 @@ def _within(
     """Do what :func:`export_within` says; ``folder`` has the files of the last attempt then."""
     asked, source = request.asked, find_source(request.asked)
     front: tuple[FrontPoint, ...] = ()
+    others: tuple[Artifact, ...] = ()
     number = 0
     # Where only `repair_to` asks for accuracy, it says by which means, too.
     once = asked.min_sqnr is None and asked.accuracy_budget is None and budget.asks_for_accuracy
@@ -155,7 +139,7 @@ def _within(
             try_task(open_task(asked.task), labeled, truth, manifest, network)
 
     def assess(options: QuantizeOptions) -> Assessment:
-        nonlocal front, number
+        nonlocal front, others, number
         number += 1
         progress = _of_attempt(asked.progress, number, most)
         for earlier in folder.iterdir():
@@ -166,6 +150,8 @@ def _within(
         trial = try_labeled if number == 1 and labeled is not None else None
         outcome = run(attempt, source, folder, search=searching, trial=trial)
         front = outcome.front or front
+        artifacts = outcome.manifest.artifacts
+        others = tuple(each for each in artifacts if each.precision is not Precision.INT8)
         return _assess(request, folder, outcome, labeled, latency)
 
     with _only_the_last_warns(warnings.logger, check_export.logger) as held:
@@ -180,7 +166,7 @@ def _within(
             attempts = escalate(base, budget, assess)
         if not attempts[-1].met:
             held.records.clear()  # they are about files that are not kept
-    return Escalated(tuple(attempts), None, front)
+    return Escalated(tuple(attempts), None, front, budget, others)
 
 
 def _of_attempt(progress: Progress, number: int, most: int | None) -> Progress:
@@ -209,9 +195,6 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
         )
     if labeled is not None:
         open_task(request.asked.task)  # its function may be missing
-        refuse_missing(labeled, "pass labeled samples")
-    if request.asked.truth is not None:
-        refuse_missing(request.asked.truth, "pass what is true of the labeled samples")
     if budget.max_accuracy_drop is not None:
         if labeled is None:
             raise UsageError(

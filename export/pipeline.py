@@ -106,15 +106,13 @@ def run(
     progress("Capturing", 0, 1)
     prepared = prepare(request, source)
     request = prepared.request
-    if request.calibrates and Format.TFLITE in request.formats:
-        demand_known(prepared.graph)  # before the data is read
-    batches = _open_batches(prepared, source)
-
     manifest = begun_manifest(prepared, source)
+    writer = Writer(request, folder, description(manifest), prepared.pictures, prepared.head)
+    _demand_quantizable(prepared, writer)
+    batches = _open_batches(prepared, source)
     if trial is not None:
         trial(manifest, prepared.of_batch(batch_size(manifest.inputs) or 1))
     # Float files come first: what cannot be written is refused before a calibration.
-    writer = Writer(request, folder, description(manifest), prepared.pictures, prepared.head)
     variants = writer.variants(prepared.graph, None, calibrated=False)
     artifacts = writer.write(variants)
     quantized, ran = _quantize(writer, prepared, batches, surveyed)
@@ -165,6 +163,15 @@ def run(
     return Outcome(manifest, writer.failures, tuple(failed), front, repaired)
 
 
+def _demand_quantizable(prepared: Prepared, writer: Writer) -> None:
+    """Refuse what calibration cannot mend, before its data is read."""
+    request = prepared.request
+    if request.calibrates:
+        if Format.TFLITE in request.formats:
+            demand_known(prepared.graph)
+        writer.demand_quantizable(prepared.scores)
+
+
 def _quantize(
     writer: Writer, prepared: Prepared, batches: SampleBatches, surveyed: Surveyed | None
 ) -> tuple[QuantizedModel | None, Callable[[], NetworkRun]]:
@@ -208,9 +215,10 @@ def survey_part(
     request = prepared.request
     if not request.calibrates:
         return None
-    batches = _open_batches(prepared, source)
     about = description(begun_manifest(prepared, source))
     writer = Writer(request, Path(), about, prepared.pictures, prepared.head)
+    _demand_quantizable(prepared, writer)
+    batches = _open_batches(prepared, source)
     return writer.survey_part(prepared.scores, batches, index, parts)
 
 

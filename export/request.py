@@ -27,7 +27,7 @@ from edgeconv.export.capture.input_shape import (
 )
 from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.data.stated import read_preprocessing
-from edgeconv.export.data.there import refuse_missing
+from edgeconv.export.data.there import refuse_unusable
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize_options import QuantizeOptions
@@ -263,7 +263,8 @@ class ExportRequest:
 
         Raises:
             UsageError: An option is out of its range or lacks another one, ``out`` is occupied, or
-                there is no such calibration data.
+                there is no such data.
+            DataError: The data is empty or damaged, or has other labels than samples.
         """
         if (self.formats is not None and not self.formats) or not self.float_precisions():
             raise UsageError("nothing to write", hint="name at least one format and one precision")
@@ -304,7 +305,7 @@ class ExportRequest:
                 "labeled samples decide about a budget, and there is none",
                 hint="pass --accuracy-budget too, or measure the files with `edgeconv evaluate`",
             )
-        refuse_missing(self.calibration)
+        refuse_unusable(self.calibration, self.labeled, self.truth)
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(
                 f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}",

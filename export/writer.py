@@ -20,6 +20,7 @@ from edgeconv.export.quantize import (
     HeldBack,
     QuantizedModel,
     Surveyed,
+    demand_quantizable,
     for_pictures,
     quantize,
     survey_part,
@@ -76,6 +77,15 @@ class Writer:
             else:
                 made.append(variant)
         return made
+
+    def demand_quantizable(self, graph: ir.Model) -> None:
+        """Refuse now what :meth:`quantize` refuses whatever it is calibrated on.
+
+        Raises:
+            UsageError: No operator can be quantized, or options name one that is not there.
+        """
+        _, (graph, _, options) = self._quantizing(graph, ())
+        demand_quantizable(graph, options)
 
     def quantize(
         self, graph: ir.Model, batches: SampleBatches, surveyed: Surveyed | None = None
@@ -154,7 +164,7 @@ class Writer:
         )
 
     def _quantizing(
-        self, graph: ir.Model, batches: SampleBatches
+        self, graph: ir.Model, batches: Batches
     ) -> tuple[Normalization | None, tuple[ir.Model, Batches, QuantizeOptions]]:
         """What :meth:`_calibrating` says, for the files themselves."""
         entrance, (graph, data, options) = self._calibrating(graph, batches)
@@ -163,7 +173,7 @@ class Writer:
         return entrance, (graph, data, options)
 
     def _calibrating(
-        self, graph: ir.Model, batches: SampleBatches
+        self, graph: ir.Model, batches: Batches
     ) -> tuple[Normalization | None, tuple[ir.Model, Batches, QuantizeOptions]]:
         """What is left to be done to pictures, and what is quantized, on which data, and how."""
         options = replace(self.request.quantization, integer_outputs=self._integer_io)

@@ -15,7 +15,7 @@ from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.completions import complete_device_or_pool
 from edgeconv.cli.next_command import can_draw, suggest
-from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
+from edgeconv.cli.outputs import html_option, quiet_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @takes(BenchSettings)
 def command(settings: BenchSettings) -> None:
     """Measure the latency of model files; of a BUNDLE, of all its files.

@@ -13,7 +13,7 @@ from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_file, complete_model
 from edgeconv.cli.next_command import suggest
-from edgeconv.cli.outputs import html_option, refuse_undrawable
+from edgeconv.cli.outputs import html_option, quiet_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -24,6 +24,7 @@ from edgeconv.cli.shared_options import (
 )
 from edgeconv.cli.values import given, given_options
 from edgeconv.errors import UsageError
+from edgeconv.export.data.there import refuse_unusable
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest
 from edgeconv.scratch import temporary_folder
@@ -117,7 +118,7 @@ class BlameSettings:
 @html_option
 @wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @takes(BlameSettings)
 def command(settings: BlameSettings) -> None:
     """List the layers that lose most in int8, worst first, with the reason.
@@ -134,6 +135,7 @@ def command(settings: BlameSettings) -> None:
     refuse_undrawable(settings.page)
     for option in given_options(("task", "truth")) if settings.labeled is None else ():
         raise UsageError(f"{option} judges labeled samples", hint="pass them with --labeled")
+    refuse_unusable(settings.data, settings.labeled, settings.truth)
     with progress("Starting", settings.quiet or settings.as_json, steps=True) as show:
         from edgeconv.export.blame import blame
 

@@ -12,7 +12,7 @@ import click
 from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
-from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
+from edgeconv.cli.outputs import html_option, quiet_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import device_option, place_of, wait_option
 from edgeconv.cli.remembering import remember
 from edgeconv.cli.settings import takes
@@ -86,7 +86,7 @@ class EvaluateSettings:
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @takes(EvaluateSettings)
 def command(settings: EvaluateSettings) -> None:
     """Measure how well every file of BUNDLE does its task, each on its own runtime."""

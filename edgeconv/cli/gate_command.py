@@ -20,7 +20,7 @@ from edgeconv.cli.comparing import (
 )
 from edgeconv.cli.completions import complete_device_or_pool, complete_file
 from edgeconv.cli.next_command import suggest
-from edgeconv.cli.outputs import html_option, refuse_undrawable
+from edgeconv.cli.outputs import html_option, quiet_option, refuse_undrawable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
@@ -120,7 +120,7 @@ class GateSettings:
 @store_option
 @html_option
 @verdict_outputs
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @takes(GateSettings)
 def command(settings: GateSettings) -> None:
     """Fail if a file of RESULT is worse than in the baseline: exit with 1.

@@ -1,4 +1,4 @@
-"""Files that commands write."""
+"""What commands print and write."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ import click
 from edgeconv.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+quiet_option = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="No progress, and not which command comes next; the table is printed.",
+)
 
 
 def html_option(command: Command) -> Command:

@@ -11,7 +11,7 @@ import click
 from edgeconv.cli import kept
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.next_command import suggest
-from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.outputs import quiet_option, refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.values import stated, stated_words
 from edgeconv.errors import EdgeconvError, UsageError
@@ -95,7 +95,7 @@ class RunSettings:
 )
 @click.option("--all", "everything", is_flag=True, help="Show all rows, not only the front.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @takes(RunSettings)
 def run(settings: RunSettings) -> None:
     """Carry out PLAN. What an earlier sweep did is not done again, even if that was killed."""

@@ -109,17 +109,38 @@ def open_images(
     if archives:
         stored, labeled = _in_archives(archives)
     if not stored:
-        raise NoSamples(
-            f"{path} holds no images",
-            hint=f"pass a folder or a tar with files in {', '.join(sorted(IMAGE_SUFFIXES))}",
-        )
+        raise _no_images(path)
     return Images(path, stored, info, preprocessing, labeled)
 
 
-def _in_folder(path: Path) -> list[StoredImage]:
-    files = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+def demand_images(folder: Path) -> None:
+    """Refuse a folder that has neither an image nor an archive, without listing all of it.
+
+    Raises:
+        NoSamples: It has none.
+    """
+    if not any(_files(folder)) and not any(folder.glob("*.tar")):
+        raise _no_images(folder)
+
+
+def _no_images(path: Path) -> NoSamples:
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+    return NoSamples(
+        f"{path} holds no images", hint=f"pass a folder or a tar with files in {suffixes}"
     )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The images below a folder, in no order."""
+    return (
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+    )
+
+
+def _in_folder(path: Path) -> list[StoredImage]:
+    files = sorted(_files(path))
     names = [PurePosixPath(file.relative_to(path).as_posix()) for file in files]
     return [StoredImage(str(name), name, file) for name, file in zip(names, files, strict=True)]
 

@@ -111,7 +111,9 @@ class PartWeights(NodePass):
 
     With the setting that makes products exact on x86 processors without VNNI, ONNX Runtime writes
     int8 weights as uint8 where it loads a file. It refuses one in which two layers share numbers or
-    a zero point, and adds a zero point of the wrong shape where there is none.
+    a zero point, and adds a zero point of the wrong shape where there is none. This is for what is
+    written, which programs load; :mod:`edgeconv.export.exact_products` does as much to the bytes of
+    any file, for sessions of its own.
     """
 
     def applies(self, node: ir.Node) -> bool:

@@ -49,6 +49,7 @@ __all__ = [
     "Rounding",
     "Surveyed",
     "apply_io",
+    "demand_quantizable",
     "fit_to_half",
     "for_pictures",
     "quantize",
@@ -107,6 +108,16 @@ class QuantizedModel:
     def repaired(self) -> bool:
         """Whether repair left operators in float."""
         return any(step.repairs and step.kept for step in self.improvements)
+
+
+def demand_quantizable(model: ir.Model, options: QuantizeOptions) -> None:
+    """Refuse what :func:`quantize` refuses whatever the data is.
+
+    Raises:
+        UsageError: Nothing in the network can be quantized, or a name in the options is none of its
+            operators'.
+    """
+    _begun(model, options)
 
 
 def quantize(

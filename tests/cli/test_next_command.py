@@ -67,6 +67,7 @@ def test_bench_proposes_a_page_but_not_to_programs(
         done = CliRunner().invoke(cli, [*measure, "-o", "r.json", silent])
         assert done.exit_code == 0
         assert "next:" not in done.output
+        assert "tiny.onnx" in done.stdout
     assert CliRunner().invoke(cli, shlex.split(said.stderr.splitlines()[-1])[2:]).exit_code == 0
 
 
@@ -202,6 +203,7 @@ def test_an_estimate_proposes_the_sweep_with_the_same_options(
         done = CliRunner().invoke(cli, ["sweep", "my plan.toml", "--dry-run", silent, *options])
         assert done.exit_code == 0
         assert "next:" not in done.output
+        assert "export" in done.stdout
 
 
 @pytest.mark.slow

@@ -269,7 +269,7 @@ digests: dict[frozenset[str], str] = {}
     ("data", "error", "message"),
     [
         (np.zeros((4, 8, 8, 3), np.float32), MismatchedData, "looks like NHWC"),
-        (np.zeros((0, *SHAPE), np.float32), DataError, "no samples"),
+        (np.zeros((0, *SHAPE), np.float32), DataError, "is empty"),
         ([], DataError, "is empty"),
         ([None], MismatchedData, r"is object of shape.*\nhint: give samples of that type"),
         ({"x": X, "y": X}, MismatchedData, "has no 'input', it has 'x', 'y'"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import DataError, UsageError
+from edgeconv.export import export
+from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, quantize
 from edgeconv.export.quantize.keep_float import named_nodes
 from edgeconv.metrics import sqnr_db
@@ -58,6 +63,33 @@ def test_what_is_named_stays_in_float() -> None:
     batches = [[smooth((1, 4, 6, 6), seed)] for seed in range(4)]
     quantized = quantize(model(), batches, replace(OPTIONS, keep_float=frozenset({"head.b"})))
     assert [line.partition(" (")[0] for line in quantized.float_fallback] == ["last"]
+
+
+class Unread:
+    """Samples that fail as they are read."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> NoReturn:
+        raise AssertionError("the samples are read")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (QuantizeOptions(keep_float=frozenset({"haed.*"})), "no operator is called 'haed.*'"),
+        (QuantizeOptions(layers=(LayerRule(name="haed.*"),)), "no operator is called 'haed.*'"),
+        (QuantizeOptions(keep_float=frozenset({"*"})), "every operator that int8 covers was asked"),
+    ],
+)
+def test_names_are_refused_before_a_sample_is_read(
+    options: QuantizeOptions, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        export(model(), out=tmp_path / "out", calibration=Unread(), quantization=options)
+    with pytest.raises(DataError, match="the samples are read"):  # without these options
+        export(model(), out=tmp_path / "out", calibration=Unread())
 
 
 @pytest.mark.parametrize("method", [RangeMethod.MINMAX, RangeMethod.MSE])

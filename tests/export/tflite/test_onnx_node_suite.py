@@ -2,6 +2,8 @@
 
 A case has to give ONNX's figures on LiteRT, or to be refused for a reason that is listed here.
 The end of the run says by operator what passed, what does not apply and why, and what failed.
+ONNX computes the cases of a module as it is imported, which takes 20 s for all: each test imports
+its own.
 
 A case runs as it is; if that is refused, then with every input but the first made constant (axes,
 sizes, weights), which is what they are in a network.
@@ -9,16 +11,19 @@ sizes, weights), which is what they are in a network.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
+import traceback
 import warnings
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.case import node as node_cases
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
@@ -28,7 +33,9 @@ from support.runtimes import run_tflite
 
 pytestmark = pytest.mark.slow
 
-NODE_TEST = "onnx_node_test"  # the property that the summary is made of, in conftest.py
+# The property that the summary is made of, in conftest.py, and what it says of a case that applies.
+NODE_TEST = "onnx_node_test"
+PASSED, FAILED = "passed", "failed"
 OLDEST_OPSET = 13
 TYPES = {
     *(TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL),
@@ -87,17 +94,26 @@ NOT_APPLICABLE = {
 }
 
 
+def modules() -> list[str]:
+    """The modules that make ONNX's cases, none of which is imported for it."""
+    found = pkgutil.walk_packages(node_cases.__path__, f"{node_cases.__name__}.")
+    names = [each.name.removeprefix(f"{node_cases.__name__}.") for each in found if not each.ispkg]
+    return sorted(name for name in names if not name.startswith("_"))
+
+
 @cache
-def cases() -> dict[str, Any]:
+def cases_of(module: str) -> dict[str, Any]:
+    """The cases of a module by name, which it appends to a list as it is imported."""
+    before = len(node_cases._NodeTestCases)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {case.name: case for case in load_model_tests(kind="node")}
+        importlib.import_module(f"{node_cases.__name__}.{module}")
+    return {case.name: case for case in node_cases._NodeTestCases[before:]}
 
 
-def operator_of(name: str) -> str:
+def operator_of(name: str, cases: dict[str, Any]) -> str:
     """The operator that a case tests, for the body of a function as well."""
-    known = cases()
-    plain = known.get(re.sub(r"_expanded.*$", "", name), known[name])
+    plain = cases.get(re.sub(r"_expanded.*$", "", name), cases[name])
     return str(plain.model.graph.node[-1].op_type)
 
 
@@ -137,20 +153,37 @@ def current(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.version_converter.convert_version(model, OLDEST_OPSET)
 
 
-@pytest.mark.parametrize("name", sorted(cases()))
-def test_case(name: str, record_property: pytest.RecordProperty) -> None:
-    operator = operator_of(name)
+@pytest.mark.parametrize("module", modules())
+def test_cases_of_a_module(module: str, record_property: pytest.RecordProperty) -> None:
+    cases, failures, reasons = cases_of(module), [], []
+    assert cases
+    for name, case in cases.items():
+        operator = operator_of(name, cases)
+        try:
+            reason = run_case(case, operator)
+        except Exception as error:  # what one case fails with is no reason to leave out the others
+            record_property(NODE_TEST, f"{operator}: {FAILED}")
+            failures.append("".join([f"{name}: ", *traceback.format_exception(error)]))
+            continue
+        record_property(NODE_TEST, f"{operator}: {reason or PASSED}")
+        reasons.append(reason)
+    if failures:
+        pytest.fail("\n".join(failures), pytrace=False)
+    if all(reasons):
+        pytest.skip(f"not applicable: {'; '.join(sorted(set(filter(None, reasons))))}")
 
-    def skip(reason: str, detail: str = "") -> NoReturn:
-        record_property(NODE_TEST, f"{operator}: {reason}")
-        pytest.skip(f"not applicable: {reason}{detail}")
 
-    case = cases()[name]
+def run_case(case: Any, operator: str) -> str | None:
+    """Run a case.
+
+    Returns:
+        Why it does not apply, if it does not.
+    """
     kind = foreign_type(case.model)
-    if name in NOT_APPLICABLE:
-        skip(NOT_APPLICABLE[name])
+    if case.name in NOT_APPLICABLE:
+        return NOT_APPLICABLE[case.name]
     if kind is not None:
-        skip(kind)
+        return kind
     inputs, expected = case.data_sets[0]
     names = [value.name for value in case.model.graph.input]
     refusal: UnsupportedOperator | None = None
@@ -167,16 +200,13 @@ def test_case(name: str, record_property: pytest.RecordProperty) -> None:
             key: as_array(array) for key, array in zip(names, inputs, strict=True) if key in wanted
         }
         results = run_tflite(lowered.data, feeds)
-        record_property(NODE_TEST, f"{operator}: ")
         for value, reference in zip(case.model.graph.output, expected, strict=True):
             result, reference = results[value.name], as_array(reference)
             assert result.shape == reference.shape
             np.testing.assert_allclose(result, reference, rtol=max(case.rtol, 1e-4), atol=1e-4)
-        return
+        return None
     reasons = [REFUSALS[reason] for reason in REFUSALS if re.search(reason, str(refusal))]
     if "does not know this operator" in str(refusal):
         reasons = [FOREIGN[operator]] if operator in FOREIGN else reasons
-    if not reasons:
-        record_property(NODE_TEST, f"{operator}: ")
     assert reasons, refusal
-    skip(reasons[0], f" ({refusal})")
+    return reasons[0]
