@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -27,6 +27,7 @@ from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float, k
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
 from edgeconv.export.quantize.layer_choices import with_choices
+from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.room import with_room
 from edgeconv.export.quantize_options import (
@@ -97,12 +98,17 @@ class QuantizedModel:
     fitted: CalibratedModel | None = None
 
     @property
-    def with_room(self) -> ir.Model:
-        """The QDQ graph whose activations are about to become int16.
+    def before_int16(self) -> ir.Model:
+        """The QDQ graph whose activations are about to become int16, all of them.
 
         That of a pre-quantized graph is ``model``.
         """
         return self.model if self.fitted is None else with_room(self.fitted).to_qdq()[0]
+
+    @property
+    def roomy(self) -> Mapping[str, ActivationParameters]:
+        """The parameters of activations that are about to become int16, by name."""
+        return {} if self.fitted is None else with_room(self.fitted).activations
 
     @property
     def repaired(self) -> bool:

@@ -1,8 +1,8 @@
 """Ranges of 16-bit activations, which have room for values that calibration did not see.
 
-With steps 256 times finer than those of int8, what saturates costs more than what is rounded: a
-range that clips rare values, and one that a new sample exceeds. Part of the steps is given away for
-that (benchmarks/results/int16_ranges.md).
+With steps 256 times finer than those of int8, what saturates costs more than what is rounded: rare
+values that a range for 8 bits clips, and those of a new sample that exceed it. Part of the fineness
+is given away for that (benchmarks/results/int16_ranges.md).
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from edgeconv.export.quantize.needs import Watch, constant_range
 from edgeconv.export.quantize.operators import Kind, kind_of
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize.plan import Plan
+from edgeconv.export.traits import Trait, operators
 
 # How many times as far as calibration saw them values may reach.
-_ROOM = 4.0
+_ROOM = 2.0
 # Steps stay so many times finer than those of int8, however far a single sample reached.
 _FINER = 16.0
 _EVERYTHING = Range(-inf, inf)
+_KEEPS_RANGE = operators(Trait.KEEPS_RANGE)
+_JOINS = operators(Trait.JOINS)
 
 
 def with_room(fitted: CalibratedModel) -> CalibratedModel:
@@ -88,21 +91,19 @@ def _bound(producer: ir.Node | None, decisions: Plan, groups: Mapping[str, Range
         return _EVERYTHING
     if producer in decisions.tables and producer.inputs[0] is not None:
         return constant_range(producer.inputs[0])
-    if producer.op_type == "Concat":
-        parts = [value for value in producer.inputs if value is not None]
-        roots = [decisions.activations.get(part) for part in parts]
-        return reduce(
-            Range.union,
-            (
-                constant_range(part) if is_constant(part) else _of_group(root, groups)
-                for part, root in zip(parts, roots, strict=True)
-            ),
-        )
-    if producer not in decisions.float_fallback and kind_of(producer) is Kind.SAME:
+    in_integers = producer not in decisions.float_fallback
+    if in_integers and kind_of(producer) is Kind.SAME and producer.op_type not in _JOINS:
         return None
+    if producer.op_type in _KEEPS_RANGE and producer.domain == "":
+        count = len(producer.inputs) if producer.op_type in _JOINS else 1
+        sources = (value for value in producer.inputs[:count] if value is not None)
+        return reduce(Range.union, (_of_value(value, decisions, groups) for value in sources))
     bounds = clamp_bounds(producer)
     return _EVERYTHING if bounds is None else Range(*bounds)
 
 
-def _of_group(root: ir.Value | None, groups: Mapping[str, Range]) -> Range:
+def _of_value(value: ir.Value, decisions: Plan, groups: Mapping[str, Range]) -> Range:
+    if is_constant(value):
+        return constant_range(value)
+    root = decisions.activations.get(value)
     return _EVERYTHING if root is None else groups.get(str(root.name), _EVERYTHING)
