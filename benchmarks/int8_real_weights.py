@@ -119,11 +119,11 @@ def ours(task: Task, efforts: Sequence[int]) -> Iterator[list[str]]:
             made = exported(task, samples.calibration, options)
         except EdgeconvError as error:  # the target is not reached
             sys.stderr.write(f"{title}: {error}\n")
-            cells = len(_figures(task, samples, expected, expected))
+            cells = len(kept_figures(task, samples, expected, expected))
             yield [title, *["refused"] * cells, "", ""]
             continue
         expected = expected if expected.size else run(made.network, samples.unseen)
-        figures = _figures(task, samples, expected, run(made.integers, samples.unseen))
+        figures = kept_figures(task, samples, expected, run(made.integers, samples.unseen))
         yield [title, *figures, str(made.in_float), f"{made.seconds:.0f} s"]
 
 
@@ -133,7 +133,7 @@ def peers(task: Task, aimet: Path | None) -> Iterator[list[str]]:
     network = network_of(task)
     expected = run(network, samples.unseen)
     for title, got, seconds in _by_peers(network, samples, aimet):
-        yield [title, *_figures(task, samples, expected, got), "", f"{seconds:.0f} s"]
+        yield [title, *kept_figures(task, samples, expected, got), "", f"{seconds:.0f} s"]
 
 
 def _by_peers(
@@ -215,7 +215,7 @@ def by_aimet(
             yield title, np.load(folder / f"{method}.npy"), seconds
 
 
-def _figures(task: Task, samples: Samples, expected: Array, got: Array) -> list[str]:
+def kept_figures(task: Task, samples: Samples, expected: Array, got: Array) -> list[str]:
     """What is kept and the SQNR; of text for real pictures apart from rendered ones."""
     parts = [slice(None)]
     if samples.rendered:

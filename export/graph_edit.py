@@ -18,6 +18,8 @@ import onnx_ir as ir
 
 Array = npt.NDArray[Any]
 
+STATES = "edgeconv.states"
+"""The mark of a QuantizeLinear or DequantizeLinear: the name of the activation that it states."""
 IN_FLOAT = "edgeconv.in_float"
 """The mark, among what a node has in memory only, of one to compute in float between integers.
 
@@ -127,7 +129,7 @@ def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
         value.name = name
 
 
-def put_before(editor: GraphEditor, node: ir.Node, operator: str, name: str) -> None:
+def put_before(editor: GraphEditor, node: ir.Node, operator: str, name: str) -> str:
     """Write an operator of one input and one result in front of the first input of ``node``.
 
     Args:
@@ -135,6 +137,9 @@ def put_before(editor: GraphEditor, node: ir.Node, operator: str, name: str) -> 
         node: What reads the result from then on.
         operator: The operator, which keeps the shape and the type.
         name: The name of its node and its result; :meth:`GraphEditor.free_name` makes it unique.
+
+    Returns:
+        The unique name.
     """
     x = node.inputs[0]
     assert x is not None
@@ -144,6 +149,7 @@ def put_before(editor: GraphEditor, node: ir.Node, operator: str, name: str) -> 
     describe(added.outputs[0], x)
     editor.graph.insert_before(node, added)
     node.replace_input_with(0, added.outputs[0])
+    return name
 
 
 def only_consumer(value: ir.Value, op_type: str | None = None) -> ir.Node | None:

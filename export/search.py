@@ -30,6 +30,7 @@ from edgeconv.export.quantize.accuracy.sensitivity import keeping
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.operators import OPERATORS
 from edgeconv.export.quantize.plan import plan
+from edgeconv.export.quantize.room import with_room
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.progress import Progress
@@ -191,7 +192,8 @@ class _Search:
         model = kept.to_qdq()[0]
         if wide := (int16 | kept.options.chosen.int16) - in_float:
             left = plan(kept.model.graph, kept.options).float_fallback
-            model = with_islands(model, wide, {str(node.name) for node in left})
+            names = {str(node.name) for node in left}
+            model = with_islands(model, wide, names, with_room(kept).activations)
         found = worst_db(self._judge.measuring(model)(self._samples[:most]))
         self._done += 1
         self._progress(_STEP, self._done, self._total)

@@ -1,21 +1,22 @@
 """Layers with 16-bit activations inside an int8 QDQ graph.
 
-What such a layer writes is stored in int16, with the range of calibration made symmetric around
-zero point 0. It reads int16 too: an int8 activation is widened in front of it, which loses nothing
-that counts, and one in float is quantized to int16 at once. A layer in int8 reads the int16
-activation rounded to the int8 scale that it would have had. Both steps are a QuantizeLinear of
-their own, so that the TFLite file can state the same. What stays in float reads int16.
+What such a layer writes is stored in int16, with a range that has room for unseen values, made
+symmetric around zero point 0. It reads int16 too: an int8 activation is widened in front of it,
+which loses nothing that counts, and one in float is quantized to int16 at once. A layer in int8
+reads the int16 activation rounded to the int8 scale that it would have had. Both steps are a
+QuantizeLinear of their own, so that the TFLite file can state the same. What stays in float reads
+int16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeconv.export.graph_edit import GraphEditor, constant_array, describe, put_before
+from edgeconv.export.graph_edit import STATES, GraphEditor, constant_array, describe, put_before
 from edgeconv.export.passes.steps import Step, broken, run
 from edgeconv.export.precision.int16x8_onnx import (
     INT16,
@@ -27,23 +28,29 @@ from edgeconv.export.precision.int16x8_onnx import (
 )
 from edgeconv.export.quantize.integer_forms import data_inputs
 from edgeconv.export.quantize.operators import OPERATORS
+from edgeconv.export.quantize.parameters import ActivationParameters
+
+Activations = Mapping[str, ActivationParameters]
 
 # The bias of an int16 layer has the scale of its input and weight as if the input had 8 bits: int32
 # holds it, and a kernel with finer sums multiplies it by this power of two.
 STEPS_IN_INT8 = 256
 
 
-def with_islands(model: ir.Model, int16: Collection[str], in_float: Collection[str]) -> ir.Model:
+def with_islands(
+    model: ir.Model, int16: Collection[str], in_float: Collection[str], roomy: Activations
+) -> ir.Model:
     """Copy an int8 QDQ graph, with some nodes in int16.
 
     Args:
         model: The graph.
         int16: The names of the nodes.
         in_float: The names of the nodes that stay in float.
+        roomy: The parameters that each activation has in int16, before they are made symmetric.
     """
     steps = [
         Step(RaiseOpset(), "first: QuantizeLinear has int16 only from there on"),
-        Step(MakeIslands(int16, in_float), "the only one that changes scales"),
+        Step(MakeIslands(int16, in_float, roomy), "the only one that changes scales"),
         Step(common.RemoveUnusedNodesPass(), "last: nothing reads the old parameters now"),
     ]
     return run(model.clone(), steps)
@@ -55,15 +62,18 @@ class MakeIslands(ir.passes.InPlacePass):
     Args:
         int16: The names of the nodes.
         in_float: The names of the nodes that stay in float.
+        roomy: The parameters that each activation has in int16, before they are made symmetric.
     """
 
-    def __init__(self, int16: Collection[str], in_float: Collection[str]) -> None:
+    def __init__(
+        self, int16: Collection[str], in_float: Collection[str], roomy: Activations
+    ) -> None:
         super().__init__()
-        self._int16, self._in_float = int16, in_float
+        self._int16, self._in_float, self._roomy = int16, in_float, roomy
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Widen what they write, then what they read."""
-        _Islands(model.graph, self._int16, self._in_float).run()
+        _Islands(model.graph, self._int16, self._in_float, self._roomy).run()
         return ir.passes.PassResult(model, modified=True)
 
     def ensures(self, model: ir.Model) -> None:
@@ -79,7 +89,14 @@ class MakeIslands(ir.passes.InPlacePass):
 
 
 class _Islands:
-    def __init__(self, graph: ir.Graph, int16: Collection[str], in_float: Collection[str]) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        int16: Collection[str],
+        in_float: Collection[str],
+        roomy: Activations,
+    ) -> None:
+        self._roomy = roomy
         self._graph, self._editor = graph, GraphEditor(graph)
         self._int16, self._in_float = frozenset(int16), frozenset(in_float)
         self._zero = self._editor.constant("int16_zero_point", np.zeros((), INT16))
@@ -89,7 +106,7 @@ class _Islands:
         for quantize in [node for node in written if cuts_negatives(node)]:
             x = quantize.inputs[0]
             assert x is not None
-            put_before(self._editor, quantize, "Relu", f"{x.name}_relu")
+            self._int16 |= {put_before(self._editor, quantize, "Relu", f"{x.name}_relu")}
         for quantize in written:
             self._widen(quantize)
         inside = [node for node in self._graph if node.name in self._int16]
@@ -100,9 +117,18 @@ class _Islands:
             self._bias(node)
 
     def _is_written_wide(self, node: ir.Node) -> bool:
+        """Whether a QuantizeLinear stores what a node in int16 writes, or a clamp of that.
+
+        Of the clamp nothing may be left but the QuantizeLinear.
+        """
         x = node.inputs[0] if node.op_type == "QuantizeLinear" else None
         producer = None if x is None else x.producer()
-        return producer is not None and producer.name in self._int16
+        if producer is None or producer.op_type != "DequantizeLinear":
+            return producer is not None and producer.name in self._int16
+        codes = producer.inputs[0]
+        before = None if codes is None else codes.producer()
+        is_output = node.outputs[0].is_graph_output()
+        return before is not None and not is_output and self._is_written_wide(before)
 
     def _widen(self, quantize: ir.Node) -> None:
         """State the result of a node in int16; who reads int8 gets it rounded to its old scale."""
@@ -186,7 +212,10 @@ class _Islands:
         producer = value.producer()
         if producer is None:
             return value.is_graph_input()
-        return producer.op_type not in OPERATORS or producer.name in self._in_float
+        return producer.name in self._in_float or producer.op_type not in (
+            *OPERATORS,
+            "DequantizeLinear",
+        )
 
     def _pair(
         self,
@@ -225,7 +254,10 @@ class _Islands:
         bias.replace_input_with(1, self._editor.constant(f"{name}_scale", new))
 
     def _scale(self, node: ir.Node) -> float:
-        return symmetric(*int8_parameters(node))
+        roomy = self._roomy.get(str(node.meta.get(STATES)))
+        if roomy is None:
+            return symmetric(*int8_parameters(node))
+        return symmetric(roomy.scale, roomy.zero_point)
 
     def _constant_scale(self, scale: float) -> ir.Value:
         return self._editor.constant("int16_scale", np.array(scale, np.float32))

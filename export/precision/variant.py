@@ -135,7 +135,8 @@ def make_variant(
     if quantized.int16:
         refuse_lost_bounds(graph, quantized.int16)
         model, with_io = (
-            with_islands(each, quantized.int16, quantized.in_float) for each in (model, with_io)
+            with_islands(each, quantized.int16, quantized.in_float, quantized.roomy)
+            for each in (model, with_io)
         )
         finish = widen_islands
     half = half_layers(quantized)
@@ -190,13 +191,14 @@ def _unchanged(graph: Graph) -> tuple[str, ...]:
 def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
     """The int8 graph with activations of 16 bits; the TFLite file is lowered as int8 before."""
     refuse_lost_bounds(graph)
-    model = _for_onnx(widen(quantized.model))
+    narrow = quantized.before_int16
+    model = _for_onnx(widen(narrow))
     narrow_io = IoType.INT8 if io is IoType.INT16 else IoType.FLOAT32
     return Variant(
         Precision.INT16X8,
         onnx=apply_io(model, io),
-        tflite=apply_io(quantized.model, narrow_io),
+        tflite=apply_io(narrow, narrow_io),
         finish=widen_graph,
-        checked=QuantizedGraph(model, output_steps(model), quantized.model, widen_graph),
+        checked=QuantizedGraph(model, output_steps(model), narrow, widen_graph),
         float_fallback=quantized.float_fallback,
     )

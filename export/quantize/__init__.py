@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -27,7 +27,9 @@ from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float, k
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
 from edgeconv.export.quantize.layer_choices import with_choices
+from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.plan import plan
+from edgeconv.export.quantize.room import with_room
 from edgeconv.export.quantize_options import (
     ActivationType,
     InputIntegers,
@@ -79,6 +81,7 @@ class QuantizedModel:
         layers: The rules of precision by layer, each with the nodes that it decides.
         ranges: What calibration saw of every activation, and what its integers represent.
         entrance: What still has to be done to a picture before ``model``, if the files take one.
+        fitted: The float graph with its scales and integer weights; None for a pre-quantized graph.
     """
 
     model: ir.Model
@@ -92,6 +95,20 @@ class QuantizedModel:
     layers: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
     ranges: tuple[ActivationRange, ...] = ()
     entrance: Normalization | None = None
+    fitted: CalibratedModel | None = None
+
+    @property
+    def before_int16(self) -> ir.Model:
+        """The QDQ graph whose activations are about to become int16, all of them.
+
+        That of a pre-quantized graph is ``model``.
+        """
+        return self.model if self.fitted is None else with_room(self.fitted).to_qdq()[0]
+
+    @property
+    def roomy(self) -> Mapping[str, ActivationParameters]:
+        """The parameters of activations that are about to become int16, by name."""
+        return {} if self.fitted is None else with_room(self.fitted).activations
 
     @property
     def repaired(self) -> bool:
@@ -148,6 +165,7 @@ def quantize(
         macs_in_float=_macs(left) / max(_macs(current.model.graph), 1),
         layers=current.options.chosen.by_rule,
         ranges=current.ranges,
+        fitted=current,
     )
 
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import (
     IN_FLOAT,
     KEPT,
+    STATES,
     GraphEditor,
     clamp_bounds,
     constant_array,
@@ -136,8 +137,10 @@ class _Inserter:
                 continue
             pair = [value for value in quantize.inputs[1:3] if value is not None]
             first = self._node("QuantizeLinear", [x, *pair], f"{x.name}_quantized")
+            first.meta[STATES] = quantize.meta.get(STATES)
             quantized = first.outputs[0]
             second = self._node("DequantizeLinear", [quantized, *pair], f"{x.name}_dequantized")
+            second.meta[STATES] = first.meta[STATES]
             describe(quantized, x, dtype=ir.DataType.from_numpy(self._dtype))
             describe(second.outputs[0], x)
             self._graph.insert_before(node, [first, second])
@@ -168,6 +171,7 @@ class _Inserter:
             [quantize.outputs[0], scale, zero_point],
             f"{value.name}_dequantized",
         )
+        quantize.meta[STATES] = dequantize.meta[STATES] = str(value.name)
         describe(quantize.outputs[0], value, dtype=ir.DataType.from_numpy(self._dtype))
         describe(dequantize.outputs[0], value)
         producer = value.producer()
