@@ -18,7 +18,7 @@ from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.small_products import slow_small_products
 from edgeconv.export.target import caution, slow_float16, slow_int8
-from edgeconv.export.verify.failure import OWN_SCALES, TRAINED_WEIGHTS, amplifies
+from edgeconv.export.verify.failure import OWN_SCALES, amplifies, trained_weights
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.units import format_percent
@@ -193,7 +193,7 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
             poor, remedy = _poor_places(artifact, figures, advice)
             network = amplifies(figures)
             if poor and network:
-                poor, remedy = f"{poor}; {network}", TRAINED_WEIGHTS
+                poor, remedy = f"{poor}; {network}", trained_weights(artifact)
             if poor:
                 logger.warning(Notice(f"{artifact.path} keeps little of {poor}", remedy))
         if flat := _without_variation(figures):

@@ -89,6 +89,7 @@ def _values(manifest: Manifest, folder: Path | None) -> dict[str, Any]:
         "formats": {format.value for format in formats},
         "packages": " or ".join(n for f, names in _PACKAGES.items() if f in formats for n in names),
         "quantized": quantized,
+        "open": image is None and any(-1 in info.shape for info in manifest.inputs),
         "labels": None if not manifest.labels else [printable(each) for each in manifest.labels],
         "labels_name": LABELS_NAME,
         "most_pixels": IMAGE_PIXELS.default,

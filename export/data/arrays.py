@@ -80,10 +80,11 @@ class ArrayFile(IndexedSamples):
     def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
         """Yield (name, sample) for each index; the name is the index."""
         for index in indices:
+            where = f"sample {index} of {self.path}"
             yield (
                 str(index),
                 tuple(
-                    to_input(array.row(index), info, self.preprocessing, str(self.path))
+                    to_input(array.row(index), info, self.preprocessing, where)
                     for array, info in zip(self.arrays, self.inputs, strict=True)
                 ),
             )

@@ -7,6 +7,7 @@ import numpy as np
 from edgeconv.bundle import Artifact, Format, Precision
 from edgeconv.errors import VerificationError
 from edgeconv.export.cut_places import part_before
+from edgeconv.export.graph_edit import LOSES
 from edgeconv.export.quantize.parameters import MIN_SPAN
 from edgeconv.export.tflite.builder import title
 from edgeconv.export.verify.expected import Reference
@@ -24,12 +25,6 @@ OWN_SCALES = (
     "own, or leave --io out"
 )
 """What to do where the parts of an integer output need different scales."""
-TRAINED_WEIGHTS = (
-    "the network amplifies small differences of its inputs, as one with random weights may: load "
-    "trained weights, pass --repair (on from --effort 1), which leaves operators in float, or take "
-    "--precision float16 or int16x8"
-)
-"""What to do where the network itself loses what int8 loses."""
 
 
 def failure(
@@ -153,7 +148,22 @@ def _nothing_kept(
     network = amplifies(figures)
     if not network:
         return VerificationError(message, hint=_advice(artifact, figures))
-    return VerificationError(f"{message}; {network}", hint=TRAINED_WEIGHTS)
+    return VerificationError(f"{message}; {network}", hint=trained_weights(artifact))
+
+
+def trained_weights(artifact: Artifact) -> str:
+    """What to do where the network itself loses what int8 loses."""
+    return (
+        "the network amplifies small differences of its inputs, as one with random weights may: "
+        f"load trained weights, pass {_to_float(artifact)}, or take --precision float16 or int16x8"
+    )
+
+
+def _to_float(artifact: Artifact) -> str:
+    """The option that leaves operators in float; more of them where repair has left some."""
+    if any(LOSES in each for each in artifact.float_fallback):
+        return "--min-sqnr, which leaves more operators in float"
+    return "--repair (on from --effort 1), which leaves operators in float"
 
 
 def amplifies(figures: Verification) -> str:
@@ -178,8 +188,8 @@ def _advice(artifact: Artifact, figures: Verification) -> str:
     if worst is not None and worst.part is not None and worst.output in integer:
         return OWN_SCALES
     return (
-        "check the calibration data, pass --repair (on from --effort 1), or keep the layers in "
-        "float that `edgeconv blame` names (--keep-float)"
+        f"check the calibration data, pass {_to_float(artifact)}, or keep the layers in float that "
+        "`edgeconv blame` names (--keep-float)"
     )
 
 

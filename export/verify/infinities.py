@@ -95,7 +95,19 @@ def _wrong(
     first = found[0]
     some = "" if len(found) == len(arrays) else f" in {len(found)} of {len(arrays)} samples"
     beginning = _beginning(graph, samples[first], is_one)
-    return f"{counts[first]} of {arrays[first].size} elements{some}{beginning}"
+    given = _infinite_inputs(graph, samples[first])
+    return f"{counts[first]} of {arrays[first].size} elements{some}{beginning}{given}"
+
+
+def _infinite_inputs(graph: ir.Model, sample: Sample) -> str:
+    """Which inputs of a sample are infinite somewhere, in words."""
+    pairs = zip(graph.graph.inputs, sample, strict=True)
+    names = [repr(info.name) for info, array in pairs if _holds_infinity(array)]
+    return f"; the sample holds infinity in {', '.join(names)}" if names else ""
+
+
+def _holds_infinity(array: Array) -> bool:
+    return array.dtype.kind == "f" and bool(np.isinf(array).any())
 
 
 def _beginning(graph: ir.Model, sample: Sample, is_one: Callable[[Array], Array]) -> str:

@@ -63,6 +63,20 @@ def test_quantized_files_have_none(tmp_path: Path) -> None:
     assert "-1e4" in caught.value.hint
 
 
+def test_an_infinity_among_the_samples_is_named() -> None:
+    """It makes a NaN in the network, of which neither network nor weights are the cause."""
+    graph = ir.from_proto(
+        onnx.parser.parse_model(
+            """<ir_version: 10, opset_import: ["" : 20]>
+            agraph (float[1,3] x) => (float[1,3] y) { y = Sub(x, x) }"""
+        )
+    )
+    samples = [(np.array([[1, each, 2]], np.float32),) for each in (0, INF)]
+    outputs = [[x - x] for (x,) in samples]
+    with pytest.raises(DataError, match=r"in 1 of 2 .*; the sample holds infinity in 'x'"):
+        refuse_non_finite_outputs(outputs, graph, samples, has_integers=True)
+
+
 def test_another_infinity_is_a_difference() -> None:
     wanted = np.array([[1.0, -INF, 2.0]], np.float32)
     reference = Reference("pytorch", [(wanted,)], [[wanted]])
