@@ -66,7 +66,7 @@ class Writer:
                 variant = make_variant(
                     precision,
                     graph,
-                    quantized,
+                    self._with_ranges_of(precision, quantized),
                     request.asked.io,
                     request.existing,
                     half_arithmetic=request.half_arithmetic,
@@ -77,6 +77,15 @@ class Writer:
             else:
                 made.append(variant)
         return made
+
+    def _with_ranges_of(
+        self, precision: Precision, quantized: QuantizedModel | None
+    ) -> QuantizedModel | None:
+        """What was quantized for int8, with the ranges of another precision."""
+        if quantized is None or quantized.fitted is None or precision is not Precision.INT16X8:
+            return quantized
+        roomy = quantized.with_room()
+        return replace(roomy, model=self._headed(roomy.model))
 
     def demand_quantizable(self, graph: ir.Model) -> None:
         """Refuse now what :meth:`quantize` refuses whatever it is calibrated on.

@@ -91,7 +91,7 @@ def make_variant(
     Args:
         precision: what to make of it.
         graph: the float graph.
-        quantized: its QDQ form, for the calibrated precisions.
+        quantized: its QDQ form, for the calibrated precisions; that of int16x8 has room.
         existing: the precision of ``graph`` where it is pre-quantized.
         half_arithmetic: whether float16 files may be computed in half precision.
         forms: the forms of int8 operators that TFLite files get instead of the usual ones.
@@ -191,14 +191,13 @@ def _unchanged(graph: Graph) -> tuple[str, ...]:
 def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
     """The int8 graph with activations of 16 bits; the TFLite file is lowered as int8 before."""
     refuse_lost_bounds(graph)
-    narrow = quantized.before_int16
-    model = _for_onnx(widen(narrow))
+    model = _for_onnx(widen(quantized.model))
     narrow_io = IoType.INT8 if io is IoType.INT16 else IoType.FLOAT32
     return Variant(
         Precision.INT16X8,
         onnx=apply_io(model, io),
-        tflite=apply_io(narrow, narrow_io),
+        tflite=apply_io(quantized.model, narrow_io),
         finish=widen_graph,
-        checked=QuantizedGraph(model, output_steps(model), narrow, widen_graph),
+        checked=QuantizedGraph(model, output_steps(model), quantized.model, widen_graph),
         float_fallback=quantized.float_fallback,
     )

@@ -97,13 +97,11 @@ class QuantizedModel:
     entrance: Normalization | None = None
     fitted: CalibratedModel | None = None
 
-    @property
-    def before_int16(self) -> ir.Model:
-        """The QDQ graph whose activations are about to become int16, all of them.
-
-        That of a pre-quantized graph is ``model``.
-        """
-        return self.model if self.fitted is None else with_room(self.fitted).to_qdq()[0]
+    def with_room(self) -> QuantizedModel:
+        """The same with ranges for activations that are about to become int16, all of them."""
+        if self.fitted is None:
+            return self
+        return replace(self, model=with_room(self.fitted).to_qdq()[0])
 
     @property
     def roomy(self) -> Mapping[str, ActivationParameters]:
