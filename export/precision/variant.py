@@ -134,8 +134,9 @@ def make_variant(
         finish = widen_islands
     if quantized.int16:
         refuse_lost_bounds(graph, quantized.int16)
+        roomy = quantized.roomy
         model, with_io = (
-            with_islands(each, quantized.int16, quantized.in_float, quantized.roomy)
+            with_islands(each, quantized.int16, quantized.in_float, roomy)
             for each in (model, with_io)
         )
         finish = widen_islands
