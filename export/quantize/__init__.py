@@ -98,9 +98,11 @@ class QuantizedModel:
     fitted: CalibratedModel | None = None
 
     def with_room(self) -> QuantizedModel:
-        """The same with ranges for activations that are about to become int16, all of them."""
-        if self.fitted is None:
-            return self
+        """The same with ranges for activations that are about to become int16, all of them.
+
+        It has to be calibrated here: a pre-quantized graph keeps its ranges.
+        """
+        assert self.fitted is not None
         return replace(self, model=with_room(self.fitted).to_qdq()[0])
 
     @property

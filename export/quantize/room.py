@@ -16,12 +16,14 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import clamp_bounds
 from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.calibration.ranges import choose_range
 from edgeconv.export.quantize.calibration.ranges.histogram import Histogram
 from edgeconv.export.quantize.integer_forms import is_constant
 from edgeconv.export.quantize.needs import Watch, constant_range
 from edgeconv.export.quantize.operators import Kind, kind_of
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize.plan import Plan
+from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.export.traits import Trait, operators
 
 # How many times as far as calibration saw them values may reach.
@@ -56,9 +58,8 @@ def with_room(fitted: CalibratedModel) -> CalibratedModel:
 
 def _roomy(in_8_bits: Range, seen: Sequence[Histogram]) -> Range:
     limit = in_8_bits.reach * (256 / _FINER)
-    low = min((each.minimum for each in seen), default=in_8_bits.low)
-    high = max((each.maximum for each in seen), default=in_8_bits.high)
-    return Range(max(low * _ROOM, -limit), min(high * _ROOM, limit))
+    whole = choose_range(RangeMethod.MINMAX, seen) if seen else in_8_bits
+    return Range(max(whole.low * _ROOM, -limit), min(whole.high * _ROOM, limit))
 
 
 def _clipped(own: Range, bound: Range) -> Range:
