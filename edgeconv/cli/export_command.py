@@ -27,6 +27,7 @@ from edgeconv.cli.values import (
     as_dict,
     as_names,
     as_set,
+    given_options,
     key_text,
     layer_rules,
     lines,
@@ -50,6 +51,12 @@ if TYPE_CHECKING:
     from edgeconv.bundle import Target
     from edgeconv.export.accuracy_budget import Escalated
     from edgeconv.export.request import ResolvedRequest
+
+
+_OF_INT8 = (
+    *("range_method", "effort", "equalization", "bias_absorption", "bias_correction"),
+    *("reconstruction", "rounding", "repair", "keep_float", "layers", "activation_type"),
+)
 
 
 @dataclass(frozen=True)
@@ -321,6 +328,7 @@ def command(settings: ExportSettings) -> None:
     with progress("Starting", silent, steps=True) as show:
         times = StepTimes(show)
         resolved = resolve_request(replace(request, progress=times))
+        _refuse_unused(resolved)
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
         result, failed = _carry_out(resolved, timed_on)
@@ -335,6 +343,16 @@ def command(settings: ExportSettings) -> None:
     if not silent:
         device = () if settings.device is None else ("--device", settings.device)
         suggest("bench", result.met().path, *device)
+
+
+def _refuse_unused(request: ResolvedRequest) -> None:
+    """Raise UsageError for options of int8 on the command line where no file is calibrated."""
+    calibrated = any(precision.calibrated for precision in request.precisions)
+    if not calibrated and (named := given_options(_OF_INT8)):
+        raise UsageError(
+            f"{named[0]} is for the calibration of int8 and int16x8, and neither is calibrated",
+            hint="pass --calibration, or --precision int8 beside it; or leave the option out",
+        )
 
 
 def _carry_out(

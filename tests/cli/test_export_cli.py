@@ -222,6 +222,11 @@ USAGE = [
     (["net.py:make", *SIZE, "--calibration", "net.py"], ["not a file that samples are read from"]),
     (["net.py:make", *SIZE, "--opset", "12"], ["opset must be from 18"]),
     (["net.py:make", *SIZE, "--io", "int8"], ["--io int8 applies to int8"]),
+    (["net.py:make", *SIZE, "--keep-float", "conv"], ["--keep-float is for", "neither"]),
+    (
+        ["net.py:make", *SIZE, "--calibration", "data.npz", "--precision", "float16", "--effort=2"],
+        ["--effort is for", "neither"],
+    ),
     (["net.py:make", *SIZE, "--mean", "0.5"], ["--mean and --std go together"]),
     (["net.py:make", *SIZE, "-o", "."], ["current folder", "folder of its own"]),
     (["net.py:make", *SIZE, "--weights", "nowhere.pth"], ["nowhere.pth: no such file"]),
