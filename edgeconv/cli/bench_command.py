@@ -173,7 +173,7 @@ def command(settings: BenchSettings) -> None:
         raise MeasurementError(f"{measured.cut}; {rest}", after_result=True)
     if sides is not None:
         _gate(sides, measured.result, settings)
-    elif not (settings.as_json or settings.quiet):
+    elif not settings.silent:
         _suggest(settings, kept=isinstance(measured.result, BenchResult | CountResult))
 
 

@@ -158,7 +158,7 @@ def _measure(asked: Sequence[Asked], settings: BenchSettings, folder: Path) -> N
         boards.add(Measurement(each, each.pool))
     running: list[tuple[Measurement[Asked], Board, Member]] = []
     started = count()
-    with _ended(asked), progress("Measuring", settings.quiet) as show:
+    with _ended(asked), progress("Measuring", settings.silent) as show:
         while boards or running:
             for measurement, board in boards.start():
                 result = measurement.what.result_on(board)

@@ -173,6 +173,11 @@ class BenchSettings:
     as_json: bool
     quiet: bool
 
+    @property
+    def silent(self) -> bool:
+        """Whether no progress is shown."""
+        return self.quiet or self.as_json
+
     def bench_options(self) -> BenchOptions:
         """How to measure.
 

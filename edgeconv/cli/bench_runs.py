@@ -60,7 +60,7 @@ def measure(
     """Measure what the journal lacks; the journal is removed when the result is kept elsewhere."""
     total = len(journal.session.rows) * journal.session.options.repetitions
     with bench_session.keeping(journal, total):
-        with progress("Measuring", settings.quiet) as show:
+        with progress("Measuring", settings.silent) as show:
             result = bench_session.measure_all(files, journal, show)
         kept.made()
         if isinstance(result, BenchResult) and not settings.no_history:
@@ -94,7 +94,7 @@ def count_on(
         inputs=options.inputs,
         xnnpack=options.xnnpack,
     )
-    with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
+    with _not_resumable("counts"), progress("Counting", settings.silent) as show:
         optional = inside_bundles(settings.paths)
         result = count(files, asked, EmulatedDevice.parse(device), show, optional=optional)
     if not settings.no_history:
@@ -112,7 +112,7 @@ def sustain_on(
     """Measure throughput over so many seconds for each file."""
     with (
         _not_resumable("--sustained"),
-        progress("Sustaining", settings.quiet) as show,
+        progress("Sustaining", settings.silent) as show,
     ):
         optional = inside_bundles(settings.paths)
         result = sustain(files, options, seconds, open_device(device), show, optional=optional)
@@ -129,7 +129,7 @@ def profile_on(
 
     with (
         _not_resumable("--operators"),
-        progress("Profiling", settings.quiet) as show,
+        progress("Profiling", settings.silent) as show,
     ):
         optional = inside_bundles(settings.paths)
         result = profile(files, options, open_device(device), show, optional=optional)

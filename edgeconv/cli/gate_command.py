@@ -237,7 +237,7 @@ def _session(settings: GateSettings) -> GateSession:
         wait_seconds=settings.wait,
         most_seconds=settings.max_time,
         store=settings.store,
-        quiet=settings.quiet,
+        quiet=settings.quiet or settings.outputs.as_json,
     )
 
 

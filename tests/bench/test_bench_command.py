@@ -142,9 +142,11 @@ def test_runtime_chooses_among_a_bundles_files(bundle: Path, bench: CommandLine)
     assert "tiny.tflite" not in done.stdout
 
 
-def test_json_and_file(tmp_path: Path, bench: CommandLine) -> None:
+def test_json_and_file(tmp_path: Path, bench: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECONV_PROGRESS_SECONDS", "0.01")
     out = tmp_path / "result.json"
     done = bench(write_tflite(tmp_path / "m.tflite"), "--json", "--out", out, "--repetitions", 2)
+    assert "progress" not in done.stderr
     printed = json.loads(done.stdout)
     assert printed["schema_version"] == 3
     assert printed["options"]["repetitions"] == 2
