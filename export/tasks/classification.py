@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.bundle import Manifest, OutputKind
+from edgeconv.bundle import Manifest, OutputKind, TensorInfo
 from edgeconv.errors import Notice, UsageError
 from edgeconv.evaluation import top1_figure
 from edgeconv.export.data.classes import open_classes
@@ -17,6 +17,18 @@ from edgeconv.export.tasks.class_order import order_doubts, other_order
 from edgeconv.export.tasks.task import Arrays, Classes, ClassRows, Scored, first_output, share
 
 _TOP = 5
+
+
+def _instead(output: TensorInfo) -> str:
+    """What to do about an output that has no real scores of two or more classes."""
+    if np.dtype(output.dtype).kind in "iu":  # indices and scores look alike
+        return (
+            "where these are classes, export the network without its ArgMax or TopK, and with "
+            "--output label or top5; or pass --task file.py:metric"
+        )
+    if output.shape[1:] == (1,):
+        return "for one score, whose threshold nothing states, pass --task file.py:metric"
+    return "name another task with --task"
 
 
 class Classification:
@@ -42,14 +54,13 @@ class Classification:
             self._ranked = manifest.output is OutputKind.TOP5
             return open_classes(data, truth, manifest, manifest.classes)
         output = first_output(manifest)
-        shape = output.shape
-        if len(shape) != 2 or shape[1] < 2:
+        if len(output.shape) != 2 or output.shape[1] < 2 or np.dtype(output.dtype).kind != "f":
             raise UsageError(
-                f"classification takes scores [batch, classes], and the first output "
-                f"{output.name!r} has shape {list(shape)}",
-                hint="name another task with --task",
+                f"classification takes real scores [batch, classes], and the first output "
+                f"{output.name!r} is {output.dtype} of {list(output.shape)}",
+                hint=_instead(output),
             )
-        self._classes = shape[1]
+        self._classes = output.shape[1]
         return open_classes(data, truth, manifest, self._classes)
 
     def count(self, outputs: Arrays, truths: Sequence[int]) -> ClassRows:

@@ -145,7 +145,7 @@ class Detection:
     def doubts(self, counts: Rows) -> list[Notice]:
         """Boxes in another form, and classes in another order, than they are taken in."""
         looked, pairs = counts.arrays[2:]
-        true, strange, outside, with_boxes, in_pixels, *of_forms = looked.sum(0).tolist()
+        true, strange, turned, outside, with_boxes, in_pixels, *of_forms = looked.sum(0).tolist()
         doubts = []
         if not len(counts):
             doubts.append(
@@ -164,6 +164,13 @@ class Detection:
                     "nothing",
                     "number the classes from 0, in the order of COCO's categories by their number, "
                     "or export with --labels",
+                )
+            )
+        if turned:
+            doubts.append(
+                Notice(
+                    f"{turned} boxes have x2 below x1 or y2 below y1, and overlap with nothing",
+                    "return x1, y1, x2, y2 with --task detection:file.py:decode",
                 )
             )
         if outside > _MOST_OUTSIDE * true:
@@ -203,7 +210,8 @@ class Detection:
         strange &= found.scores > 0
         outside = len(true) - _seen(true, self._size)
         real = found.corners[found.scores > 0]  # and what only fills up
-        of_boxes = strange.sum(), outside, len(real) > 0, (real > 1).any()
+        turned = (real[:, 2:] < real[:, :2]).any(1).sum()
+        of_boxes = strange.sum(), turned, outside, len(real) > 0, (real > 1).any()
         counts = np.array([len(true), *of_boxes, *of_forms, *by_chance], np.int64)
         same = overlaps(found.corners[best], true) >= LEAST_OVERLAP
         hit = np.flatnonzero(same.any(0))

@@ -58,7 +58,9 @@ class Embeddings:
             raise DataError("no two samples are of one class", hint="pass several of each")
         figures = [share(f"recall@{k}", float((places < k).mean()), len(places)) for k in _AT]
         if reference is not None:
-            cosines = np.sum(vectors * _unit(reference.arrays[0]), 1)
+            expected = _unit(reference.arrays[0])
+            cosines = np.sum(vectors * expected, 1)
+            cosines[~vectors.any(1) & ~expected.any(1)] = 1.0  # two vectors of zeros are the same
             mean = math.fsum(cosines) / len(cosines)
             figures.append(
                 Figure(
@@ -73,8 +75,19 @@ class Embeddings:
         return Scored(tuple(figures), outcomes=places < 1 if queries_are_all else None)
 
     def doubts(self, counts: Rows) -> list[Notice]:
-        """None: classes have no order here."""
-        return []
+        """Vectors of zeros, which have no direction."""
+        vectors = counts.arrays[0]
+        zeros = int((~vectors.any(1)).sum())
+        if not zeros:
+            return []
+        return [
+            Notice(
+                f"{zeros} of {len(vectors)} vectors are zero, and as near to every other one: the "
+                "order of the data decides what is nearest",
+                "check that the trained weights were loaded, and that the first output is the "
+                "embedding",
+            )
+        ]
 
 
 def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

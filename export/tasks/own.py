@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,12 +69,21 @@ class OwnMetric:
 
     def _of(self, outputs: list[Any], truth: Any) -> float:
         try:
-            value = float(self._function(outputs, truth))
+            # Every file is held against the same truth, to which the function may write.
+            returned = self._function(outputs, deepcopy(truth))
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
                 f"{self.name} raised {type(error).__name__}: {first_line(error)}",
                 hint=f"call it in Python to see where; it got outputs of shape {shapes(outputs)} "
                 f"and a truth of shape {shapes([truth])}",
+            ) from error
+        try:
+            value = float(returned)
+        except (TypeError, ValueError) as error:
+            kind = f"{type(returned).__name__} of shape {shapes([returned])}"
+            raise DataError(
+                f"{self.name} returned no number but {'None' if returned is None else kind}",
+                hint="return one number for the sample",
             ) from error
         if not math.isfinite(value):
             raise DataError(f"{self.name} returned {value}", hint="return a finite number")

@@ -23,6 +23,9 @@ Target = npt.NDArray[Any]
 # The errors have to be larger than those of zeros by so many standard errors: those of a network
 # that is merely poor are larger or smaller by chance.
 _BEYOND_CHANCE = 2
+# A number whose targets are so much smaller than those of another adds under 0.01 % to a figure.
+_NEXT_TO_NOTHING = 0.01
+_MOST_NUMBERS = 64  # of a sample, that may each have a unit of its own
 
 
 class Regression:
@@ -64,7 +67,7 @@ class Regression:
 
     def count(self, outputs: Arrays, truths: Sequence[Target]) -> Rows:
         """The mean square of each sample's error and of its targets, and what ``doubts`` needs."""
-        errors, targets, of_samples = [], [], []
+        errors, targets, of_samples, squares = [], [], [], []
         for output, truth in zip(outputs[0], truths, strict=True):
             target = truth.reshape(output.shape).astype(np.float64)
             counted = ~np.isnan(target)
@@ -72,7 +75,10 @@ class Regression:
             errors.append(math.fsum(np.square(got - wanted)) / wanted.size)
             targets.append(math.fsum(np.square(wanted)) / wanted.size)
             of_samples.append(sums(got, wanted))
-        return Rows((np.array(errors), np.array(targets), np.array(of_samples)))
+            each = np.nan_to_num(np.square(target)) if target.ndim == 1 else np.zeros(0)
+            squares.append(each if each.size <= _MOST_NUMBERS else np.zeros(0))
+        columns = errors, targets, of_samples, squares
+        return Rows(tuple(map(np.array, columns)))
 
     def merge(self, parts: Sequence[Rows]) -> Rows:
         """The errors of all samples."""
@@ -80,7 +86,7 @@ class Regression:
 
     def score(self, counts: Rows, reference: Rows | None) -> Scored:
         """RMSE in the output's own unit, and as a share of the targets' root mean square."""
-        errors, targets, _ = counts.arrays
+        errors, targets = counts.arrays[:2]
         count = len(errors)
         error = math.sqrt(math.fsum(errors) / count)
         size = math.sqrt(math.fsum(targets) / count)
@@ -98,11 +104,15 @@ class Regression:
         return Scored(tuple(figures), scores=errors, root=True)
 
     def doubts(self, counts: Rows) -> list[Notice]:
-        """Targets in another unit, and errors above those of a network that gives zeros."""
-        errors, targets, of_samples = counts.arrays
+        """Targets in other units, and errors above those of a network that gives zeros."""
+        errors, targets, of_samples, squares = counts.arrays
         unit = doubt_of_unit(of_samples)
         if unit is not None:
             return [unit]
+        return [*_doubts_of_units(squares), *self._above_zeros(errors, targets)]
+
+    def _above_zeros(self, errors: Target, targets: Target) -> list[Notice]:
+        """Errors above those of a network that gives zeros."""
         more = errors - targets
         if not targets.any() or len(more) < 2:
             return []
@@ -115,6 +125,27 @@ class Regression:
                 "network has not learned to give it, or its weights were not loaded",
             )
         ]
+
+
+def _doubts_of_units(squares: Target) -> list[Notice]:
+    """Numbers whose targets, of squares [N, K], are too small beside others to count."""
+    sizes = np.sqrt(squares.mean(0))
+    if not sizes.any():
+        return []
+    small = np.flatnonzero((sizes > 0) & (sizes < _NEXT_TO_NOTHING * sizes.max()))
+    if not small.size:
+        return []
+    least = small[sizes[small].argmin()]
+    largest = int(sizes.argmax())
+    return [
+        Notice(
+            f"{small.size} of the {sizes.size} numbers of an output count for next to nothing: the "
+            f"targets of number {least} are {sizes[least]:.3g} in the root mean square, those of "
+            f"number {largest} {sizes[largest]:.3g}",
+            "judge each by itself with --task file.py:metric; int8 has one scale for all of them, "
+            "so have the network give them in one unit",
+        )
+    ]
 
 
 def _check(target: Target, where: str) -> None:

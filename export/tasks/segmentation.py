@@ -126,5 +126,6 @@ class Segmentation:
             return np.asarray(classes[0, 0].numpy(), np.int64)
         scores = torch.from_numpy(np.moveaxis(output, self._channels - 1, 0)[None])
         if scores.shape[2:] != mask.shape:
-            scores = interpolate(scores, mask.shape, mode="bilinear", align_corners=False)
+            # In float64, equal scores of int8 files stay equal.
+            scores = interpolate(scores.double(), mask.shape, mode="bilinear", align_corners=False)
         return np.asarray(scores[0].numpy().argmax(0), np.int64)

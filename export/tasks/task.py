@@ -145,8 +145,14 @@ class ClassRows(Rows):
 
 
 def of_sample(outputs: Arrays, index: int, count: int) -> list[Any]:
-    """The outputs of one of ``count`` samples; one without a row for each is passed as it is."""
-    return [output[index] if output.ndim and len(output) == count else output for output in outputs]
+    """The outputs of one of ``count`` samples; one without a row for each is passed whole.
+
+    They are copies: a function of the user's may write to them.
+    """
+    return [
+        (output[index] if output.ndim and len(output) == count else output).copy()
+        for output in outputs
+    ]
 
 
 def of_batch(output: npt.NDArray[Any], batch: int, count: int) -> npt.NDArray[Any]:

@@ -177,6 +177,8 @@ def compare_accuracy(
         doubts: tuple[str, ...] = (
             () if old.decisive.name == new.decisive.name else ("the figure changed",)
         )
+        if before.task != after.task:
+            doubts += ("the task changed",)
         if scores[0] is None or scores[1] is None or scores[0].dtype != scores[1].dtype:
             value = new.decisive.value - old.decisive.value
             if not paired:
@@ -187,6 +189,11 @@ def compare_accuracy(
         return AccuracyComparison(name, old, new, change, paired, doubts=doubts)
 
     cautions = []
+    if before.task != after.task:
+        cautions.append(
+            f"the task changed from {before.task} to {after.task}, so nothing is decided; evaluate "
+            "both with the same --task"
+        )
     if not paired:
         cautions.append(
             "the samples changed, or what is stated of them "
@@ -199,7 +206,7 @@ def compare_accuracy(
         compared,
         name_of=lambda result: result.path,
         runtime_of=lambda result: result.runtime,
-        settings=[("task", before.task, after.task)],
+        settings=[],
         terms=terms,
         cautions=cautions,
     )

@@ -215,3 +215,4 @@ def test_figures_without_an_interval() -> None:
     report = compare_accuracy(plain, results[1])
     assert report.comparisons[0].verdict is AccuracyVerdict.UNDECIDED
     assert "the task changed from classification to detection" in report.cautions[0]
+    assert "--across" not in report.cautions[0]  # which has no task

@@ -164,6 +164,12 @@ def test_no_box_at_all_is_named(tmp_path: Path) -> None:
     assert doubts.startswith("no box of a known class was found in 20 images")
 
 
+def test_boxes_whose_corners_are_turned_are_named(tmp_path: Path) -> None:
+    found, doubts = doubts_of(tmp_path, KINDS, lambda boxes: boxes[:, [2, 3, 0, 1]])
+    assert found == 0.0
+    assert "40 boxes have x2 below x1 or y2 below y1" in doubts
+
+
 def test_a_crop_that_loses_boxes_is_named(tmp_path: Path) -> None:
     """The middle of a wide image, which has none of its two boxes."""
     (tmp_path / "images").mkdir()

@@ -211,6 +211,15 @@ def test_the_cosine_is_to_the_float_network(tmp_path: Path) -> None:
         task.score(task.count([np.eye(2, dtype=np.float32)], [0, 1]), None)
 
 
+def test_vectors_of_zeros_are_the_same_and_are_named(tmp_path: Path) -> None:
+    classes = np.array([0, 0, 1, 1])
+    task = opened(Embeddings(), tmp_path, (1, 2), classes)
+    counts = task.count([np.array([[1, 0], [1, 0], [0, 0], [0, 0]], np.float32)], classes)
+    assert of(task.score(counts, counts))["cosine to float32"] == 1.0
+    assert "2 of 4 vectors are zero" in task.doubts(counts)[0].message
+    assert not task.doubts(task.count([np.ones((4, 2), np.float32)], classes))
+
+
 def own(folder: Path, text: str) -> Any:
     (folder / "mine.py").write_text(text)
     return open_task(f"{folder / 'mine.py'}:metric")
@@ -250,7 +259,8 @@ def test_a_metric_that_is_none(text: str, words: str, tmp_path: Path) -> None:
     ("body", "words"),
     [
         ("return 1 / 0", r"mine.py:metric raised ZeroDivisionError: division by zero"),
-        ("return None", "raised TypeError"),
+        ("return None", "returned no number but None"),
+        ("return outputs[0]", r"returned no number but ndarray of shape \[2\]"),
         ("return float('nan')", "returned nan"),
     ],
 )
@@ -260,6 +270,14 @@ def test_a_metric_that_fails(body: str, words: str, tmp_path: Path) -> None:
         task.count([np.zeros((1, 2), np.float32)], [0])
     got = "got outputs of shape [2] and a truth of shape []"
     assert ("raised" in words) == (got in (raised.value.hint or ""))
+
+
+def test_a_metric_that_writes_to_what_it_gets(tmp_path: Path) -> None:
+    body = "    outputs[0] -= truth\n    truth *= 0\n    return abs(outputs[0]).max()\n"
+    task = own(tmp_path, f"def metric(outputs, truth):\n{body}")
+    outputs, truths = [np.full((2, 3), 2.0, np.float32)], [np.ones(3), np.full(3, 5.0)]
+    for _ in range(2):  # as of two files
+        assert task.count(outputs, truths).arrays[0].tolist() == [1.0, 3.0]
 
 
 @pytest.mark.parametrize("name", ["accuracy", ""])
@@ -273,6 +291,8 @@ def test_no_such_task(name: str) -> None:
     [
         ("classification", (1, 3, 8, 8), "float32"),
         ("classification", (1, 1), "float32"),
+        ("classification", (1,), "int64"),
+        ("classification", (1, 5), "int64"),  # the best five of the network's own TopK, or scores
         ("segmentation", (1, 10), "float32"),
         ("segmentation", (1, 1, 8, 8), "float32"),
         ("regression", (1, 3), "int64"),
@@ -364,6 +384,16 @@ def test_targets_in_another_unit_are_doubted(to_unit: Any, said: str, tmp_path: 
     (doubt,) = task.doubts(task.count([to_unit(near)], targets))
     assert said in str(doubt)
     assert task.doubts(task.count([to_unit(near)[:1]], targets[:1])) == []
+
+
+def test_numbers_of_very_different_units_are_named(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    y = random.normal(size=(20, 3)) * [1e-3, 1.0, 50.0]
+    task = opened(Regression(), tmp_path, (1, 3), y)
+    (doubt,) = task.doubts(task.count([y * 1.01], y))
+    assert "1 of the 3 numbers of an output count for next to nothing" in doubt.message
+    alike = task.count([y[:, 1:] * 1.01], y[:, 1:])
+    assert not task.doubts(alike)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.02, 0.3])
