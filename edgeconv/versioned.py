@@ -261,6 +261,7 @@ _MESSAGES = {
     "tuple_type": "Input should be a list",
     "model_type": "Input should be a table",
     "missing": "it is missing",
+    "too_short": "it has too few entries",
     "extra_forbidden": "there is no such key",
 }
 

@@ -20,6 +20,8 @@ Array = npt.NDArray[Any]
 
 STATES = "edgeconv.states"
 """The mark of a QuantizeLinear or DequantizeLinear: the name of the activation that it states."""
+CUTS = "edgeconv.cuts"
+"""The mark of a QuantizeLinear whose range alone is left of a Relu or Clip: the bounds of that."""
 IN_FLOAT = "edgeconv.in_float"
 """The mark, among what a node has in memory only, of one to compute in float between integers.
 
@@ -129,14 +131,17 @@ def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
         value.name = name
 
 
-def put_before(editor: GraphEditor, node: ir.Node, operator: str, name: str) -> str:
-    """Write an operator of one input and one result in front of the first input of ``node``.
+def put_before(
+    editor: GraphEditor, node: ir.Node, operator: str, name: str, constants: Sequence[ir.Value] = ()
+) -> str:
+    """Write an operator of one result in front of the first input of ``node``.
 
     Args:
         editor: Of the graph.
         node: What reads the result from then on.
         operator: The operator, which keeps the shape and the type.
         name: The name of its node and its result; :meth:`GraphEditor.free_name` makes it unique.
+        constants: What it reads behind that input.
 
     Returns:
         The unique name.
@@ -144,7 +149,7 @@ def put_before(editor: GraphEditor, node: ir.Node, operator: str, name: str) -> 
     x = node.inputs[0]
     assert x is not None
     name = editor.free_name(name)
-    added = ir.node(operator, [x], name=name)
+    added = ir.node(operator, [x, *constants], name=name)
     added.outputs[0].name = name
     describe(added.outputs[0], x)
     editor.graph.insert_before(node, added)

@@ -49,6 +49,7 @@ from edgeconv.export.verify.reference import Oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
     warn_of_float_fallback,
+    warn_of_idle_rules,
     warn_of_lost_halves,
     warn_of_poor_accuracy,
     warn_of_random_integers,
@@ -124,6 +125,7 @@ def run(
         raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
     warn_of_float_fallback(artifacts, quantized)
+    warn_of_idle_rules(artifacts, quantized)
     warn_of_lost_halves(prepared.graph, artifacts)
     warn_of_small_products(prepared.graph, artifacts, request.asked.target)
 

@@ -328,7 +328,7 @@ class ExportRequest:
         known = self.precisions is not None or self.is_float
         if layers and known and not any(each.calibrated for each in self.float_precisions()):
             raise UsageError(
-                "precisions by layer apply to int8 files",
+                "precisions by layer apply to int8 and int16x8 files",
                 hint="pass --calibration, and --precision int8",
             )
 

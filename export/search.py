@@ -158,7 +158,7 @@ class _Search:
             tuple(rules),
             self._sqnr_db(in_float, int16),
             3 * sum(self._bytes(node) for node in in_float),
-            sum(block.work for block in blocks) / self._work,
+            self._outside(in_float, int16),
         )
 
     def _fits(self, blocks: Sequence[_Block], precision: LayerPrecision) -> bool:
@@ -190,14 +190,25 @@ class _Search:
         """What is kept over so many samples, with those first that lose most in int8."""
         kept = keeping(self._current, in_float)
         model = kept.to_qdq()[0]
-        if wide := (int16 | kept.options.chosen.int16) - in_float:
-            left = plan(kept.model.graph, kept.options).float_fallback
-            names = {str(node.name) for node in left}
-            model = with_islands(model, wide, names, with_room(kept).activations)
+        left = self._left(kept)
+        if wide := (int16 | kept.options.chosen.int16) - left:
+            model = with_islands(model, wide, left, with_room(kept).activations)
         found = worst_db(self._judge.measuring(model)(self._samples[:most]))
         self._done += 1
         self._progress(_STEP, self._done, self._total)
         return found
+
+    def _outside(self, in_float: Names, int16: Names) -> float:
+        """The share of the work that is not in int8, with what is in float or int16 in any case."""
+        kept = keeping(self._current, in_float)
+        names = self._left(kept) | int16 | kept.options.chosen.int16
+        return sum(_work(self._nodes[name]) for name in names) / self._work
+
+    @staticmethod
+    def _left(kept: CalibratedModel) -> Names:
+        """The names of the nodes that are in float."""
+        left = plan(kept.model.graph, kept.options).float_fallback
+        return frozenset(str(node.name) for node in left)
 
     def _find_blocks(self) -> list[_Block]:
         """The layers that may leave int8, a few neighbors together where there are many."""

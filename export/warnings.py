@@ -13,6 +13,7 @@ from edgeconv.export.capture.guess import is_guess
 from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import IntegerRange
+from edgeconv.export.layer_rules import LayerPrecision
 from edgeconv.export.lost_halves import lost_halves
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
@@ -151,6 +152,33 @@ def warn_of_data(
     if samples.synthetic and calibrates:
         logger.warning(
             "int8 is calibrated on synthetic inputs, which say nothing about its accuracy"
+        )
+
+
+def warn_of_idle_rules(artifacts: Sequence[Artifact], quantized: QuantizedModel | None) -> None:
+    """Warn of rules of precision by layer that change nothing in the files."""
+    if quantized is None:
+        return
+    idle = [rule.name for rule, nodes in quantized.layers if not nodes]
+    if idle:
+        logger.warning(
+            Notice(
+                f"rules by layer that decide nothing: {', '.join(map(repr, idle))}, because "
+                "earlier rules, --keep-float or tables that stay in float have all that they match",
+                "the first rule that matches counts: state the narrower name first",
+            )
+        )
+    wide = [
+        r.name for r, nodes in quantized.layers if nodes and r.precision is LayerPrecision.INT16
+    ]
+    written = {artifact.precision for artifact in artifacts}
+    if wide and Precision.INT16X8 in written and Precision.INT8 not in written:
+        logger.warning(
+            Notice(
+                f"rules by layer that change nothing: {', '.join(map(repr, wide))}, because "
+                "int16x8 files are in int16 everywhere",
+                "add --precision int8, or leave these rules out",
+            )
         )
 
 

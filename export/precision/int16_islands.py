@@ -16,7 +16,14 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeconv.export.graph_edit import STATES, GraphEditor, constant_array, describe, put_before
+from edgeconv.export.graph_edit import (
+    CUTS,
+    STATES,
+    GraphEditor,
+    constant_array,
+    describe,
+    put_before,
+)
 from edgeconv.export.passes.steps import Step, broken, run
 from edgeconv.export.precision.int16x8_onnx import (
     INT16,
@@ -196,8 +203,11 @@ class _Islands:
         readers = self._int16
         quantize = codes.producer()
         real = None if quantize is None else quantize.inputs[0]
-        if real is not None and self._is_float(real):
+        if quantize is not None and real is not None and self._is_float(real):
             readers |= self._in_float
+            self._put_clamp_back(quantize)
+            real = quantize.inputs[0]
+            assert real is not None
         else:
             real = value
         uses = [use for use in value.uses() if use.node.name in readers]
@@ -206,6 +216,20 @@ class _Islands:
         )
         for use in uses:
             use.node.replace_input_with(use.idx, wide)
+
+    def _put_clamp_back(self, quantize: ir.Node) -> None:
+        """Write the Relu or Clip that only an int8 range stands for: that of int16 is symmetric."""
+        if CUTS not in quantize.meta:
+            return
+        x, (low, high) = quantize.inputs[0], quantize.meta[CUTS]
+        assert x is not None
+        if (low, high) == (0, np.inf):
+            put_before(self._editor, quantize, "Relu", f"{x.name}_relu")
+            return
+        bounds = [
+            self._editor.constant(f"{x.name}_bound", np.float32(each)) for each in (low, high)
+        ]
+        put_before(self._editor, quantize, "Clip", f"{x.name}_clip", bounds)
 
     def _is_float(self, value: ir.Value) -> bool:
         """Whether ``value`` is computed in float, or an input of the network in float."""

@@ -154,14 +154,15 @@ def quantize(
     current, improvements = fit(model, batches, options, progress, surveyed, held_back)
     qdq, float_fallback = current.to_qdq()
     left = plan(current.model.graph, current.options).float_fallback
+    in_float = frozenset(str(node.name) for node in left)
     return QuantizedModel(
         qdq,
         float_fallback,
         improvements,
         current.unsettled,
         current.options.range_method,
-        int16=current.options.chosen.int16,
-        in_float=frozenset(str(node.name) for node in left),
+        int16=current.options.chosen.int16 - in_float,
+        in_float=in_float,
         macs_in_float=_macs(left) / max(_macs(current.model.graph), 1),
         layers=current.options.chosen.by_rule,
         ranges=current.ranges,

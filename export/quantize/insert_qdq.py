@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import (
+    CUTS,
     IN_FLOAT,
     KEPT,
     STATES,
@@ -147,8 +148,10 @@ class _Inserter:
             node.replace_input_with(0, second.outputs[0])
 
     def _drop(self, clamp: ir.Node) -> None:
-        x = clamp.inputs[0]
+        x, quantize = clamp.inputs[0], only_consumer(clamp.outputs[0], "QuantizeLinear")
         assert x is not None
+        assert quantize is not None
+        quantize.meta[CUTS] = clamp_bounds(clamp)
         ir.convenience.replace_all_uses_with(clamp.outputs[0], x)
         self._graph.remove(clamp, safe=True)
 

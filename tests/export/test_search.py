@@ -107,6 +107,19 @@ def test_something_is_left_in_int8_everywhere() -> None:
     assert max(point.outside for point in front) < 1
 
 
+def test_what_is_in_float_in_any_case_counts_as_outside_int8() -> None:
+    x = structured_input((16, *SHAPE)).numpy()
+    graph = optimize(capture_module(wide_depthwise(), (x[:1],), ["output"], 20))
+    rule = LayerRule(name="6", precision=LayerPrecision.FLOAT32)
+    options, batches = QuantizeOptions(effort=0, layers=(rule,)), [(each[None],) for each in x]
+    plain = find_front(graph, batches, options, int16=False, progress=no_progress)[0]
+    height, width = SHAPE[1:]
+    by_layer = [2 * 9 * 16, 0, 9 * 16, 0, 9 * 16, 0, 16 * 9 * 16, 16 * 9 * 16]
+    work = [height * width * (products + 16) for products in by_layer]
+    assert plain.name == "all in int8"
+    assert plain.outside == pytest.approx(work[6] / sum(work))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("search")

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from edgeconv.bundle import Artifact, Precision
 from edgeconv.errors import UsageError
 from edgeconv.export.layer_rules import (
     ActivationZero,
@@ -21,6 +22,7 @@ from edgeconv.export.layer_rules import (
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, quantize
 from edgeconv.export.quantize.layer_choices import with_choices
 from edgeconv.export.tflite import lower
+from edgeconv.export.warnings import warn_of_idle_rules
 from edgeconv.metrics import sqnr_db
 from support.lowering import smooth
 from support.precision import constants, first_outputs_onnx, first_outputs_tflite
@@ -146,6 +148,7 @@ def test_a_file_says_what_is_written_of_it(tmp_path: Path) -> None:
         ("[[layer]]\nname = 'a'\nprecision = 'float32'\nweights = 'per-tensor'", "no scales"),
         ("[[layers]]\nname = 'a'", "layer"),
         ("name = ", "not TOML"),
+        ("layer = []", "layer: it has too few entries"),
     ],
 )
 def test_a_wrong_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
@@ -164,3 +167,36 @@ def test_a_name_that_matches_nothing_is_an_error_with_near_ones() -> None:
     with pytest.raises(UsageError, match=r"'head\.c'") as caught:
         with_choices(model().graph, options(LayerRule(name="head.c")))
     assert "head.a" in str(caught.value.hint)
+
+
+def _warnings(caplog: pytest.LogCaptureFixture, *rules: LayerRule, keep: str = "") -> list[str]:
+    asked = replace(options(*rules), keep_float=frozenset({keep} - {""}))
+    warn_of_idle_rules((), quantize(model(), BATCHES, asked))
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_rules_that_decide_nothing_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    rules = (LayerRule(name="*"), LayerRule(name="stem", precision=LayerPrecision.FLOAT32))
+    (warning,) = _warnings(caplog, *rules)
+    assert "'stem'" in warning
+    assert "'*'" not in warning
+
+
+def test_a_rule_behind_keep_float_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    (warning,) = _warnings(caplog, LayerRule(name="head.b", weights=PER_TENSOR), keep="head.b")
+    assert "'head.b'" in warning
+    caplog.clear()
+    assert not _warnings(caplog, LayerRule(name="head.*", weights=PER_TENSOR), keep="head.b")
+
+
+def test_int16_rules_without_int8_files_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    rule = LayerRule(name="head.*", precision=LayerPrecision.INT16)
+    quantized = quantize(model(), BATCHES, options(rule))
+    wide, narrow = (
+        Artifact.model_construct(precision=precision)
+        for precision in (Precision.INT16X8, Precision.INT8)
+    )
+    warn_of_idle_rules([wide, narrow], quantized)
+    assert not caplog.records
+    warn_of_idle_rules([wide], quantized)
+    assert "'head.*'" in caplog.records[0].getMessage()
