@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,7 +72,8 @@ def open_classes(
     values = labels.whole()
     if classes is not None and len(values) and not 0 <= values.min() <= values.max() < classes:
         raise DataError(
-            f"{data} has labels outside 0…{classes - 1}", hint="number the classes from 0"
+            f"{data} has labels from {values.min()} to {values.max()}, outside 0…{classes - 1}",
+            hint="number the classes from 0",
         )
     rows = rows_with_truths(samples, labels)
     return Labeled(
@@ -165,21 +167,34 @@ def _class_indices(
         labels: Their names, if the bundle states them.
         instead: What to do where these folders have no images but folders.
     """
-    if labels and all(name in labels for name in names):
-        return {name: labels.index(name) for name in names}
+    spelled = [_spelled(label) for label in labels or ()]
+    of_label = {label: spelled.index(label) for label in spelled}
+    if labels and all(_spelled(name) in of_label for name in names):
+        return {name: of_label[_spelled(name)] for name in names}
     if all(name.isdecimal() and int(name) < classes for name in names):
         return {name: int(name) for name in names}
-    strange = [name for name in names if name not in (labels or ())]
-    if labels and len(strange) < len(names):
+    strange = [name for name in names if _spelled(name) not in of_label]
+    # The sorted order of other names may be that of the labels; that of these need not be.
+    folded = {label.casefold() for label in of_label}
+    meant = [name for name in strange if _spelled(name).casefold() in folded]
+    if labels and (meant or len(strange) < len(names)):
+        wrong = (meant or strange)[0]
         raise DataError(
-            f"{path / strange[0]} is named after no label of the bundle, and other folders are",
-            hint=did_you_mean(strange[0], labels, "name all folders by labels, or all by index"),
+            f"{path / wrong} is named after no label of the bundle, and other folders are"
+            if len(strange) < len(names)
+            else f"{path / wrong} is a label of the bundle in another spelling",
+            hint=did_you_mean(wrong, labels, "name all folders by labels, or all by index"),
         )
     if len(names) == classes:
         return {name: index for index, name in enumerate(names)}
     folders = "1 class folder" if len(names) == 1 else f"{len(names)} class folders"
     hint = "name the folders by index, or by the labels given at export (--labels)"
     raise DataError(f"{path} has {folders} and the network {classes} outputs", hint=instead or hint)
+
+
+def _spelled(name: str) -> str:
+    """A name in one form of Unicode: some file systems take letters and accents apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _imagenet(images: Images, devkit: Path, classes: int | None) -> Labeled[int]:

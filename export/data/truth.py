@@ -139,8 +139,9 @@ def npz_with_truths(
     """
     truths = open_arrays(path).get("y")
     if truths is None or truths.dtype.kind not in kinds:
+        found = listed(open_arrays(path)) if truths is None else f"'y' of {truths.dtype}"
         raise MismatchedData(
-            f"{path} has no array 'y' of {wanted}; it has {listed(open_arrays(path))}",
+            f"{path} has no array 'y' of {wanted}; it has {found}",
             hint=f"store {wanted} as 'y' beside 'x', a row for each sample",
         )
     samples = ArrayFile(path, manifest.inputs, manifest.preprocessing)

@@ -221,7 +221,7 @@ def test_evaluation_on_a_folder_of_classes(bundle: Bundle, images: Path) -> None
     [
         ({"x": np.zeros((2, *SHAPE))}, "array 'y'"),
         ({"x": np.zeros((2, *SHAPE)), "y": np.zeros(3, int)}, "2 samples and 3 labels"),
-        ({"x": np.zeros((2, *SHAPE)), "y": np.array([0, 4])}, "labels outside 0…3"),
+        ({"x": np.zeros((2, *SHAPE)), "y": np.array([0, 4])}, "labels from 0 to 4, outside 0…3"),
         ({"x": np.zeros((2, *SHAPE)), "y": np.zeros(2)}, "array 'y'"),
     ],
 )

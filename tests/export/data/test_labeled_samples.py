@@ -73,6 +73,13 @@ def test_some_samples_of_every_class(tmp_path: Path) -> None:
     assert len(list(labeled.spread(100))) == 12
 
 
+def test_folders_whose_accents_were_taken_apart_are_labels(tmp_path: Path) -> None:
+    """As some file systems do; they were taken in sorted order."""
+    data = folders(tmp_path / "data", ("e\u0301t\u00e9", "a"), 1)
+    manifest = made_manifest((1, 3, 8, 8), (1, 2), labels=("\u00e9t\u00e9", "a"))
+    assert [label for _, label in open_classes(data, None, manifest, 2).pairs] == [1, 0]
+
+
 def test_a_folder_that_is_no_label_beside_others_that_are(tmp_path: Path) -> None:
     """All were taken in sorted order, because of one capital letter."""
     data = folders(tmp_path / "data", ("cat", "Dog", "bird"), 1)
@@ -84,5 +91,8 @@ def test_a_folder_that_is_no_label_beside_others_that_are(tmp_path: Path) -> Non
     (data / "Dog").rename(data / "dog")
     labeled = open_classes(data, None, manifest, 3)
     assert [label for _, label in labeled.pairs] == [2, 1, 0]
+    shouted = manifest.model_copy(update={"labels": ("DOG", "CAT", "BIRD")})
+    with pytest.raises(DataError, match=r"bird is a label of the bundle in another spelling"):
+        open_classes(data, None, shouted, 3)
     unnamed = manifest.model_copy(update={"labels": ("n01", "n02", "n03")})
     assert [label for _, label in open_classes(data, None, unnamed, 3).pairs] == [0, 1, 2]
