@@ -71,11 +71,13 @@ def open_masks(
             rows.sha256,
         )
     images = images_at(data, manifest)
-    if truth is None or not truth.is_dir():
-        raise UsageError(
-            f"the masks of {data} are not stated" if truth is None else f"{truth}: no such folder",
-            hint=near_paths(truth or Path(), "pass the folder of the masks with --truth"),
-        )
+    hint = "pass the folder of the masks with --truth"
+    if truth is None:
+        raise UsageError(f"the masks of {data} are not stated", hint=hint)
+    if truth.is_file():
+        raise UsageError(f"{truth} is a file, where the masks of {data} are looked for", hint=hint)
+    if not truth.is_dir():
+        raise UsageError(f"{truth}: no such folder", hint=near_paths(truth, hint))
     masks_of = [_mask_of(image, truth) for image in images.stored]
     size = image_size(manifest.inputs[0])[1:]
     how = manifest.preprocessing or Preprocessing()

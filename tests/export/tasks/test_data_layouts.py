@@ -104,6 +104,9 @@ def test_masks_that_do_not_fit(tmp_path: Path) -> None:
 
     assert "masks of" in message(None)
     assert "no such folder" in message(tmp_path / "nowhere")
+    truth = tmp_path / "instances.json"
+    truth.write_text("{}")
+    assert message(truth).startswith(f"{truth} is a file, where the masks of")
     Image.fromarray(image).save(masks / "one" / "a.png")
     assert "a.png is RGB, not a mask" in message(masks)
     Image.fromarray(mask[:5]).save(masks / "one" / "a.png")
