@@ -14,13 +14,11 @@ from math import ceil, prod
 
 import onnx_ir as ir
 
-from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.blame.units import find_units
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.inspect.macs import node_macs, static_shape
 from edgeconv.export.layer_rules import LayerPrecision, LayerRule
 from edgeconv.export.precision.int16_islands import with_islands
-from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds
 from edgeconv.export.quantize import fit_to_half
 from edgeconv.export.quantize.accuracy.candidates import interface
 from edgeconv.export.quantize.accuracy.escalation import Assess, Attempt, Budget
@@ -28,7 +26,8 @@ from edgeconv.export.quantize.accuracy.judge import Judge, worst_db
 from edgeconv.export.quantize.accuracy.reaching import Reaching
 from edgeconv.export.quantize.accuracy.sensitivity import keeping
 from edgeconv.export.quantize.calibrated import CalibratedModel
-from edgeconv.export.quantize.operators import OPERATORS
+from edgeconv.export.quantize.integer_forms import why_not_int16
+from edgeconv.export.quantize.layer_choices import with_clamps
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.room import with_room
 from edgeconv.export.quantize_options import QuantizeOptions
@@ -172,17 +171,9 @@ class _Search:
         nodes = frozenset(name for block in blocks for name in block.nodes)
         if precision is LayerPrecision.FLOAT32:
             return nodes, frozenset()
-        in_float = frozenset(name for name in nodes if not self._has_int16(name))
+        without = [name for name in nodes if why_not_int16(self._nodes[name]) is not None]
+        in_float = with_clamps(self._current.model.graph, without)
         return in_float, nodes - in_float
-
-    def _has_int16(self, name: str) -> bool:
-        if OPERATORS[self._nodes[name].op_type].fixed is not None:
-            return False
-        try:
-            refuse_lost_bounds(self._current.model, {name})
-        except UnsupportedOperator:
-            return False
-        return True
 
     def _sqnr_db(
         self, in_float: Names, int16: Names = frozenset(), *, most: int | None = None

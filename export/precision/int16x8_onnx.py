@@ -26,6 +26,7 @@ from edgeconv.export.graph_edit import (
 )
 from edgeconv.export.opset import INT16_OPSET
 from edgeconv.export.passes.steps import NodePass, Step, broken, run
+from edgeconv.export.quantize.integer_forms import asymmetric_bounds
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.traits import Trait, operators
 
@@ -52,26 +53,20 @@ def widen(model: ir.Model) -> ir.Model:
     return run(model.clone(), steps)
 
 
-def refuse_lost_bounds(model: ir.Model, among: Collection[str] | None = None) -> None:
+def refuse_lost_bounds(model: ir.Model, in_float: Collection[str] = ()) -> None:
     """Raise UnsupportedOperator for a Clip of a float graph that symmetric ranges cannot stand for.
-
-    Full-integer quantization drops a Clip whose bounds are the ends of an int8 range. int16 ranges
-    end at the same distance on both sides of zero.
 
     Args:
         model: The float graph.
-        among: The names of the nodes to look at; None for all.
+        in_float: The names of nodes that are not quantized.
     """
     for node in model.graph:
-        bounds = clamp_bounds(node) if among is None or node.name in among else None
-        if bounds is None or not np.isfinite(bounds).any():
-            continue
-        low, high = bounds
-        if low < 0 and low != -high:
+        bounds = None if node.name in in_float else asymmetric_bounds(node)
+        if bounds is not None:
             raise UnsupportedOperator(
                 f"{node.name} (Clip): int16x8 has no asymmetric bounds such as "
-                f"{low:g} and {high:g}",
-                hint="use --precision int8",
+                f"{bounds[0]:g} and {bounds[1]:g}",
+                hint=f"pass --keep-float {node.name}, or only --precision int8",
             )
 
 

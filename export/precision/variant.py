@@ -133,7 +133,6 @@ def make_variant(
             mark_float_of_int16(each)
         finish = widen_islands
     if quantized.int16:
-        refuse_lost_bounds(graph, quantized.int16)
         roomy = quantized.roomy
         model, with_io = (
             with_islands(each, quantized.int16, quantized.in_float, roomy)
@@ -191,7 +190,7 @@ def _unchanged(graph: Graph) -> tuple[str, ...]:
 
 def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
     """The int8 graph with activations of 16 bits; the TFLite file is lowered as int8 before."""
-    refuse_lost_bounds(graph)
+    refuse_lost_bounds(graph, quantized.in_float)
     model = _for_onnx(widen(quantized.model))
     narrow_io = IoType.INT8 if io is IoType.INT16 else IoType.FLOAT32
     return Variant(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import clamp_bounds
 from edgeconv.export.quantize.operators import (
     OPERATORS,
     Kind,
@@ -29,6 +31,29 @@ def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value
     for value in [inputs[i] for i in places] if isinstance(places, tuple) else inputs[:places]:
         if value is not None:
             yield value
+
+
+def asymmetric_bounds(node: ir.Node) -> tuple[float, float] | None:
+    """The bounds of a Clip at which no int16 range ends; None for any other node.
+
+    Integers drop a Clip whose bounds are the ends of their range. Those of int16 end at the same
+    distance on both sides of zero.
+    """
+    bounds = clamp_bounds(node)
+    if bounds is None or not any(map(isfinite, bounds)):
+        return None
+    low, high = bounds
+    return bounds if low < 0 and low != -high else None
+
+
+def why_not_int16(node: ir.Node) -> str | None:
+    """What keeps a node that int8 covers from int16; None if nothing does."""
+    operator = OPERATORS.get(node.op_type)
+    if operator is not None and operator.fixed is not None:
+        return "it has a fixed scale in int8, and int16 has none for it"
+    if (bounds := asymmetric_bounds(node)) is not None:
+        return f"int16 has no asymmetric bounds such as {bounds[0]:g} and {bounds[1]:g}"
+    return None
 
 
 def is_constant(value: ir.Value) -> bool:

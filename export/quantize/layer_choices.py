@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -14,9 +15,8 @@ from edgeconv.export.layer_rules import (
     LayerPrecision,
     WeightScales,
 )
-from edgeconv.export.quantize.integer_forms import is_accumulator
+from edgeconv.export.quantize.integer_forms import is_accumulator, why_not_int16
 from edgeconv.export.quantize.keep_float import named_nodes
-from edgeconv.export.quantize.operators import OPERATORS
 from edgeconv.export.quantize.tables import coarse_tables
 from edgeconv.export.quantize_options import QuantizeOptions
 
@@ -52,17 +52,17 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
         if rule.activations is ActivationZero.SYMMETRIC:
             symmetric |= names
     chosen = LayerChoices(
-        _with_clamps(graph, int16),
+        with_clamps(graph, int16),
         frozenset(per_tensor),
         frozenset(symmetric),
         tuple(by_rule),
         frozenset(asked),
     )
-    _refuse_fixed(graph, chosen.int16)
+    _refuse_without_int16(graph, chosen.int16)
     return replace(options, keep_float=frozenset(in_float), layers=(), chosen=chosen)
 
 
-def _with_clamps(graph: ir.Graph, names: set[str]) -> frozenset[str]:
+def with_clamps(graph: ir.Graph, names: Iterable[str]) -> frozenset[str]:
     """Add the other half of each layer that is fused with its Relu or Clip."""
     found = set(names)
     for node in graph:
@@ -74,12 +74,11 @@ def _with_clamps(graph: ir.Graph, names: set[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _refuse_fixed(graph: ir.Graph, int16: frozenset[str]) -> None:
+def _refuse_without_int16(graph: ir.Graph, int16: frozenset[str]) -> None:
     for node in graph:
-        operator = OPERATORS.get(node.op_type)
-        if node.name in int16 and operator is not None and operator.fixed is not None:
+        reason = why_not_int16(node) if node.name in int16 else None
+        if reason is not None:
             raise UsageError(
-                f"{node.name} ({node.op_type}) has a fixed scale in int8, and none in an int16 "
-                "island",
+                f"{node.name} ({node.op_type}) cannot be in int16: {reason}",
                 hint='state precision = "float32" for it in a rule before',
             )

@@ -120,6 +120,27 @@ def test_what_is_in_float_in_any_case_counts_as_outside_int8() -> None:
     assert plain.outside == pytest.approx(work[6] / sum(work))
 
 
+def test_a_layer_stays_beside_its_clip_that_int16_lacks() -> None:
+    """The layer was put into int16 and its Clip into float: no range is known in between."""
+
+    class Clipped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(2, 8, 3), nn.Conv2d(8, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.second(torch.clamp(self.first(x), -0.5, 1.0))
+            return y
+
+    front = front_of(randomize_(Clipped(), shape=SHAPE))
+    rules = {rule.name: rule.precision for rule in front[-1].rules}
+    assert rules == {
+        "first": LayerPrecision.FLOAT32,
+        "clamp": LayerPrecision.FLOAT32,
+        "second": LayerPrecision.INT16,
+    }
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("search")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,14 @@ from edgeconv.bundle import Format, IoType, Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import export
 from edgeconv.export.capture.module import capture_module
+from edgeconv.export.layer_rules import LayerPrecision, LayerRule
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, symmetric, widen
 from edgeconv.export.precision.int16x8_tflite import widen_graph
-from edgeconv.export.quantize import QuantizedModel, quantize
+from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
 from edgeconv.export.tflite import lower
 from edgeconv.metrics import sqnr_db
+from edgeconv.models.randomize import randomize_, structured_input
 from support.precision import (
     Samples,
     activation_scales,
@@ -145,6 +149,43 @@ def test_a_bound_on_one_side_is_refused_too(clip: str) -> None:
     )
     with pytest.raises(UnsupportedOperator, match="asymmetric bounds"):
         refuse_lost_bounds(model)
+
+
+def clipped() -> nn.Module:
+    class Clipped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.second(torch.clamp(self.first(x), -0.5, 1.0))
+            return y
+
+    return randomize_(Clipped(), shape=(3, 12, 12))
+
+
+def test_bounds_that_int16_lacks_stay_in_float_where_asked(tmp_path: Path) -> None:
+    x = structured_input((16, 3, 12, 12)).numpy()
+    options = QuantizeOptions(effort=0)
+    asked = partial(export, clipped(), input_size=12, calibration=x, precisions=["int16x8"])
+    with pytest.raises(UnsupportedOperator, match="asymmetric bounds") as raised:
+        asked(out=tmp_path / "refused", quantization=options)
+    assert raised.value.hint is not None
+    assert "clamp" in raised.value.hint
+    kept = replace(options, keep_float=frozenset({"clamp"}))
+    bundle = asked(out=tmp_path / "kept", quantization=kept)
+    for artifact in bundle.manifest.artifacts:
+        assert artifact.verification is not None
+        assert artifact.verification.sqnr_db > 40  # of weights in 8 bits
+
+
+def test_a_rule_for_a_clip_that_int16_lacks_is_refused(tmp_path: Path) -> None:
+    """The files were written, and both failed with advice about --precision."""
+    x = structured_input((16, 3, 12, 12)).numpy()
+    rules = (LayerRule(name="first", precision=LayerPrecision.INT16),)
+    options = QuantizeOptions(effort=0, layers=rules)
+    with pytest.raises(UsageError, match=r"clamp \(Clip\) cannot be in int16: .* -0.5 and 1"):
+        export(clipped(), input_size=12, calibration=x, out=tmp_path / "o", quantization=options)
 
 
 class PooledRelu(nn.Module):
