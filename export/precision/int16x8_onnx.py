@@ -66,7 +66,7 @@ def refuse_lost_bounds(model: ir.Model, in_float: Collection[str] = ()) -> None:
             raise UnsupportedOperator(
                 f"{node.name} (Clip): int16x8 has no asymmetric bounds such as "
                 f"{bounds[0]:g} and {bounds[1]:g}",
-                hint=f"pass --keep-float {node.name}, or only --precision int8",
+                hint=f"keep {node.name} in float with --keep-float, or pass only --precision int8",
             )
 
 
