@@ -15,6 +15,7 @@ from edgeconv.cli import kept
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_device, complete_file, complete_model
 from edgeconv.cli.next_command import suggest
+from edgeconv.cli.option_groups import OF_INT8
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -51,12 +52,6 @@ if TYPE_CHECKING:
     from edgeconv.bundle import Target
     from edgeconv.export.accuracy_budget import Escalated
     from edgeconv.export.request import ResolvedRequest
-
-
-_OF_INT8 = (
-    *("range_method", "effort", "equalization", "bias_absorption", "bias_correction"),
-    *("reconstruction", "rounding", "repair", "keep_float", "layers", "activation_type"),
-)
 
 
 @dataclass(frozen=True)
@@ -348,7 +343,7 @@ def command(settings: ExportSettings) -> None:
 def _refuse_unused(request: ResolvedRequest) -> None:
     """Raise UsageError for options of int8 on the command line where no file is calibrated."""
     calibrated = any(precision.calibrated for precision in request.precisions)
-    if not calibrated and (named := given_options(_OF_INT8)):
+    if not calibrated and (named := given_options(OF_INT8)):
         raise UsageError(
             f"{named[0]} is for the calibration of int8 and int16x8, and neither is calibrated",
             hint="pass --calibration, or --precision int8 beside it; or leave the option out",

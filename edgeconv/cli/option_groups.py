@@ -7,6 +7,12 @@ from __future__ import annotations
 
 REST = "Options"
 
+OF_INT8 = (
+    *("range_method", "effort", "equalization", "bias_absorption", "bias_correction"),
+    *("reconstruction", "rounding", "repair", "keep_float", "layers", "activation_type"),
+)
+"""What says how int8 and int16x8 files are calibrated, and nothing of other files."""
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "What to write": ("formats", "precisions", "out", "name", "force", "verify"),
     "Network": (
@@ -14,11 +20,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("model_args", "preprocessing", "mean", "std"),
     ),
     "Data and accuracy": ("data", "labeled", "task", "truth", "pictures"),
-    "Calibration and int8": (
-        *("calibration", "calibration_size", "range_method", "effort", "equalization"),
-        *("bias_absorption", "bias_correction", "reconstruction", "rounding", "repair"),
-        *("keep_float", "layers", "activation_type"),
-    ),
+    "Calibration and int8": ("calibration", "calibration_size", *OF_INT8),
     "Limits and search": (*("min_sqnr", "accuracy_budget", "max_size", "max_latency", "search"),),
     "Inputs and outputs of the files": (
         *("batch", "dynamic_batch", "opset", "layout", "io", "output", "cut_outputs"),

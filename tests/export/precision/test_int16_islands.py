@@ -150,6 +150,16 @@ def _behind_float() -> ir.Model:
     return ir.passes.common.ShapeInferencePass()(model).model
 
 
+def _kept(graph: ir.Model, variant: Variant, inputs: Samples) -> list[float]:
+    """The SQNR in dB that the files in both formats have, of outputs [N, C, H, W]."""
+    expected = first_outputs_onnx(graph, inputs)
+    file = lower(variant.tflite, finish=variant.finish).data
+    by_tflite = np.moveaxis(first_outputs_tflite(file, inputs), -1, 2)
+    return [
+        sqnr_db(expected, each) for each in (first_outputs_onnx(variant.onnx, inputs), by_tflite)
+    ]
+
+
 @pytest.mark.parametrize("clamped", [True, False])
 def test_nothing_in_float_passes_through_8_bits_into_int16(clamped: bool) -> None:
     graph = _behind_float()
@@ -164,11 +174,7 @@ def test_nothing_in_float_passes_through_8_bits_into_int16(clamped: bool) -> Non
     )
     quantized = quantize(graph, inputs, replace(OPTIONS, layers=rules))
     variant = make_variant(Precision.INT8, graph, quantized, IoType.FLOAT32)
-    expected = first_outputs_onnx(graph, inputs)
-    file = lower(variant.tflite, finish=variant.finish).data
-    by_tflite = np.moveaxis(first_outputs_tflite(file, inputs), -1, 2)
-    got = (first_outputs_onnx(variant.onnx, inputs), by_tflite)
-    figures = [sqnr_db(expected, each) for each in got]
+    figures = _kept(graph, variant, inputs)
     # Four roundings to 16 bits, each of which alone leaves 80 dB or more; 8 bits leave 40 dB.
     assert min(figures) > 70, figures
     assert variant.checked is not None
@@ -253,12 +259,7 @@ def test_a_clamp_of_what_is_in_float_holds_in_int16(clamp: str) -> None:
     )
     quantized = quantize(graph, inputs, replace(OPTIONS, layers=rules))
     variant = make_variant(Precision.INT8, graph, quantized, IoType.FLOAT32)
-    expected = first_outputs_onnx(graph, inputs)
-    file = lower(variant.tflite, finish=variant.finish).data
-    by_tflite = np.moveaxis(first_outputs_tflite(file, inputs), -1, 2)
-    figures = [
-        sqnr_db(expected, each) for each in (first_outputs_onnx(variant.onnx, inputs), by_tflite)
-    ]
+    figures = _kept(graph, variant, inputs)
     # The Add rounds to 8 bits; without the clamp 4 and 12 dB were left.
     assert min(figures) > 35, figures
     assert variant.checked is not None
